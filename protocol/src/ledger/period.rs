@@ -1,0 +1,258 @@
+//! Periods: calendar months of use, closed into charges and settled into payments.
+//!
+//! ```text
+//! open ─month ends─▶ in grace ─ClosePeriod─▶ closed ─Settle─▶ settled
+//! ```
+//!
+//! *Invariants.* Closing rates every line of the month once, and distributes each charge
+//! by the lineage and owners of that month. A line whose graph cannot be distributed is
+//! held with a finding and stops nobody else's. Settling pays whole minor units per pair
+//! and carries the residue visibly.
+//!
+//! *Deliberately absent:* corrections of closed months, escrow, and due dates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{self, Severity, Subject};
+use super::royalty::netting::{self, Carry, Obligation, Payment};
+use super::royalty::waterfall::Share;
+use super::table::Record;
+use super::{At, Event, Ledger, Refusal};
+use crate::codec;
+use crate::ids::{Hash, Height, Id, MemberId};
+use crate::merkle;
+use crate::money::{Currency, Micro, Minor, MoneyError};
+use crate::name::Name;
+use crate::refusal::refusals;
+use crate::time::Month;
+
+mod line;
+
+/// Closes a calendar month; any member may, once its grace has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClosePeriod {
+    /// The month.
+    pub month: Month,
+}
+
+/// Nets a closed month into payments; any member may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settle {
+    /// The month.
+    pub month: Month,
+}
+
+/// A closed month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// The block that closed it.
+    pub closed: Height,
+    /// How many lines it has.
+    pub lines: u64,
+    /// RFC 6962 root over its canonical lines, in order of their keys.
+    pub statement: Hash,
+    /// The block that settled it.
+    pub settled: Option<Height>,
+}
+
+/// One line of a statement: what a payer owes under one payment term for one month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The grant that was used.
+    pub grant: u16,
+    /// The currency.
+    pub currency: Currency,
+    /// Units that are charged.
+    pub quantity: u64,
+    /// What was charged, by asset version; without rows the versions it is charged for.
+    pub versions: Vec<(Id, u64)>,
+    /// The charge, after multiplier, minimum and cap.
+    pub charge: Micro,
+    /// Of it, set off against an advance.
+    pub recouped: Micro,
+    /// Where the rest went, by member; the payer's own share is a memo.
+    pub shares: Vec<Share>,
+    /// The rule that holds it back, if it could not be rated or distributed.
+    pub held: Option<String>,
+}
+
+/// (month, agreement, payment term, payer).
+pub type LineKey = (Month, Id, Name, MemberId);
+
+/// What a payment term has charged a payer over all months.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineTotal {
+    /// Charged.
+    pub accrued: Micro,
+    /// Of it, set off against an advance.
+    pub recouped: Micro,
+}
+
+/// What one member owes another for a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accrual(pub Micro);
+
+/// What a pair carries into its next settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// What the lower member id owes the higher; less than one minor unit either way.
+    pub a_owes_b: Micro,
+}
+
+/// What is to be paid for a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due(pub Minor);
+
+impl Record for Period {
+    type Key = Month;
+    const KIND: u8 = 0x50;
+}
+
+impl Record for Line {
+    type Key = LineKey;
+    const KIND: u8 = 0x51;
+}
+
+impl Record for LineTotal {
+    /// (agreement, payment term, payer).
+    type Key = (Id, Name, MemberId);
+    const KIND: u8 = 0x52;
+}
+
+impl Record for Accrual {
+    /// (month, currency, payer, payee).
+    type Key = (Month, Currency, MemberId, MemberId);
+    const KIND: u8 = 0x53;
+}
+
+impl Record for Carried {
+    /// (currency, lower member id, higher member id).
+    type Key = (Currency, MemberId, MemberId);
+    const KIND: u8 = 0x54;
+}
+
+impl Record for Due {
+    /// (month, currency, payer, payee).
+    type Key = (Month, Currency, MemberId, MemberId);
+    const KIND: u8 = 0x55;
+}
+
+refusals! {
+    /// Why a month cannot be closed or settled.
+    PeriodError {
+        Date { month: Month } = "PER-DATE": "{month} is outside the years 0 to 9999",
+        Grace { month: Month } = "PER-GRACE": "{month} and its grace have not ended",
+        Closed { month: Month } = "PER-CLOSED": "{month} is already closed",
+        Open { month: Month } = "PER-OPEN": "{month} is not closed",
+        Settled { month: Month } = "PER-SETTLED": "{month} is already settled",
+    }
+}
+
+/// Applies `ClosePeriod`.
+pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(), Refusal> {
+    let month = deed.month;
+    let span = month.span().ok_or(PeriodError::Date { month })?;
+    if ledger.periods.contains(&month) {
+        return Err(PeriodError::Closed { month }.into());
+    }
+    if at.time < span.until.plus_ms(ledger.params().period_grace_ms) {
+        return Err(PeriodError::Grace { month }.into());
+    }
+    let lines = line::lines_of(ledger, month);
+    let accruals = accruals_of(&lines)?;
+    let leaves = lines.iter().map(|line| merkle::leaf_hash(&codec::encode(line)));
+    let statement = merkle::root(&leaves.collect::<Vec<_>>());
+    let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    let period = Period { closed: at.height, lines: count, statement, settled: None };
+    ledger.periods.put(month, period);
+    for ((currency, payer, payee), owed) in accruals {
+        ledger.accruals.put((month, currency, payer, payee), Accrual(owed));
+    }
+    for (key, line) in lines {
+        post(ledger, key, line)?;
+    }
+    ledger.emit(Event::PeriodClosed { month });
+    Ok(())
+}
+
+/// What each payer owes each payee, over all lines.
+fn accruals_of(
+    lines: &[(LineKey, Line)],
+) -> Result<BTreeMap<(Currency, MemberId, MemberId), Micro>, MoneyError> {
+    let mut owed: BTreeMap<_, Micro> = BTreeMap::new();
+    for ((_, _, _, payer), line) in lines {
+        for share in line.shares.iter().filter(|share| share.member != *payer) {
+            let sum = owed.entry((line.currency, *payer, share.member)).or_default();
+            *sum = sum.checked_add(share.micros)?;
+        }
+    }
+    Ok(owed)
+}
+
+/// Stores a line, its running total, and a finding if it is held.
+fn post(ledger: &mut Ledger, key: LineKey, line: Line) -> Result<(), MoneyError> {
+    let (month, agreement, term, payer) = key.clone();
+    let total_key = (agreement, term, payer);
+    let total = ledger.line_totals.get(&total_key).copied().unwrap_or_default();
+    let total = LineTotal {
+        accrued: total.accrued.checked_add(line.charge)?,
+        recouped: total.recouped.checked_add(line.recouped)?,
+    };
+    if line.held.is_some() {
+        let subject = Subject { agreement, grant: line.grant, member: payer, month };
+        finding::record(ledger, "LINE-HELD", Severity::E, subject, 0, line.quantity);
+    }
+    ledger.line_totals.put(total_key, total);
+    ledger.lines.put(key, line);
+    Ok(())
+}
+
+/// Applies `Settle`.
+pub(super) fn settle(ledger: &mut Ledger, at: &At, deed: Settle) -> Result<(), Refusal> {
+    let month = deed.month;
+    let mut period = ledger.periods.get(&month).ok_or(PeriodError::Open { month })?.clone();
+    if period.settled.is_some() {
+        return Err(PeriodError::Settled { month }.into());
+    }
+    let carried = carried(ledger);
+    let netted = netting::bilateral(obligations(ledger, month), &carried)?;
+    // Multilateral netting is for those who joined it.
+    let payments = netting::payments(&netted.debts, &BTreeSet::new())?;
+    period.settled = Some(at.height);
+    ledger.periods.put(month, period);
+    for carry in &carried {
+        ledger.carries.remove(&(carry.currency, carry.a, carry.b));
+    }
+    for Carry { a, b, currency, a_owes_b_micros } in netted.carry {
+        ledger.carries.put((currency, a, b), Carried { a_owes_b: a_owes_b_micros });
+    }
+    for Payment { currency, from, to, minor } in payments {
+        ledger.dues.put((month, currency, from, to), Due(minor));
+    }
+    ledger.emit(Event::PeriodSettled { month });
+    Ok(())
+}
+
+/// What pairs carry from earlier settlements.
+fn carried(ledger: &Ledger) -> Vec<Carry> {
+    let rows = ledger.carries.iter();
+    rows.map(|(&(currency, a, b), carried)| Carry { a, b, currency, a_owes_b_micros: carried.a_owes_b }).collect()
+}
+
+fn obligations(ledger: &Ledger, month: Month) -> Vec<Obligation> {
+    let of_month = ledger.accruals.iter().filter(|((accrued_in, ..), _)| *accrued_in == month);
+    of_month
+        .map(|(&(_, currency, from, to), &Accrual(micros))| Obligation { from, to, currency, micros })
+        .collect()
+}
+
+/// The payments of a settled month, in order.
+#[must_use]
+pub fn payments_of(ledger: &Ledger, month: Month) -> Vec<Payment> {
+    let of_month = ledger.dues.iter().filter(|((due_for, ..), _)| *due_for == month);
+    of_month.map(|(&(_, currency, from, to), &Due(minor))| Payment { currency, from, to, minor }).collect()
+}
