@@ -35,7 +35,7 @@ use crate::block::Header;
 use crate::certificate::Certificate;
 use crate::codec::{self, DecodeError};
 use crate::ids::{BlockId, Hash, Height, NetworkId};
-use crate::limits::{BLOCK_BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX};
+use crate::limits::{BLOCK_BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, ENTRY_BYTES_MAX};
 use crate::refusal::refusals;
 
 /// Entries in a full bundle.
@@ -51,7 +51,7 @@ pub const MANIFEST_PATH: &str = "manifest.json";
 /// Folder of the published statements.
 pub const STATEMENTS_FOLDER: &str = "statements/";
 /// Longest bundle, in bytes: 256 of the longest entries with their prefixes.
-pub const BUNDLE_BYTES_MAX: usize = 256 * (2 + u16::MAX as usize);
+pub const BUNDLE_BYTES_MAX: usize = 256 * (2 + ENTRY_BYTES_MAX);
 /// Longest file of blocks, in bytes.
 pub const BLOCKS_BYTES_MAX: usize = 256 * (8 + BLOCK_BODY_BYTES_MAX + CERTIFICATE_BYTES_MAX);
 

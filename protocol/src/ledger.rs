@@ -42,6 +42,8 @@ pub mod rights;
 pub mod royalty;
 mod state_tree;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 
 pub use execute::{BlockError, Executed, Plan};

@@ -8,6 +8,7 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing))]
 
+pub mod archive;
 pub mod block;
 pub mod certificate;
 pub mod codec;
@@ -26,3 +27,5 @@ pub mod replay;
 pub mod time;
 
 mod refusal;
+#[cfg(test)]
+mod testing;

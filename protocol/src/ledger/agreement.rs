@@ -21,7 +21,9 @@ use crate::time::{Span, UtcMs};
 
 pub mod terms;
 
-pub use terms::{Cap, Exclusivity, Grant, GrantAsset, GrantRef, Kind, OnExcess, Payment, Royalty, Terms, TermsError};
+pub use terms::{
+    Cap, Exclusivity, Grant, GrantAsset, GrantRef, Kind, OnExcess, Payment, Royalty, Terms, TermsError,
+};
 
 /// Proposes an agreement; the proposer thereby signs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,7 +380,11 @@ fn supersede(ledger: &mut Ledger, id: Id, number: u32, begins: UtcMs) {
         if matches!(version.status, Status::Active | Status::Signed) {
             version.status = Status::Superseded;
             ledger.put_version(id, earlier, version);
-            ledger.emit(Event::AgreementMoved { agreement: id, version: earlier, status: Status::Superseded });
+            ledger.emit(Event::AgreementMoved {
+                agreement: id,
+                version: earlier,
+                status: Status::Superseded,
+            });
         }
     }
     if let Some(agreement) = ledger.agreements.get_mut(&id) {
@@ -409,7 +415,12 @@ pub fn terms_at(ledger: &Ledger, agreement: Id, at: UtcMs) -> Option<(u32, &Term
 /// The grant, if it is in an agreement that was ever in force, covers this asset
 /// version and names this member among its licensees.
 #[must_use]
-pub fn grant_on<'a>(ledger: &'a Ledger, wanted: &GrantRef, version: Id, licensee: MemberId) -> Option<&'a Grant> {
+pub fn grant_on<'a>(
+    ledger: &'a Ledger,
+    wanted: &GrantRef,
+    version: Id,
+    licensee: MemberId,
+) -> Option<&'a Grant> {
     let agreement = ledger.agreements.get(&wanted.agreement)?;
     let number = agreement.in_force.last()?.version;
     let terms = &ledger.terms.get(&(wanted.agreement, number))?.terms;

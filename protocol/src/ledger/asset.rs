@@ -268,7 +268,8 @@ fn weight_in(owners: &[Owner], member: MemberId) -> u64 {
 /// Whether a member's share in `new` is less than in `old`, compared exactly.
 fn share_is_less(new: &[Owner], old: &[Owner], member: MemberId) -> bool {
     use ethnum::U256;
-    let total = |owners: &[Owner]| owners.iter().fold(U256::ZERO, |sum, o| sum.saturating_add(o.weight.get().into()));
+    let total =
+        |owners: &[Owner]| owners.iter().fold(U256::ZERO, |sum, o| sum.saturating_add(o.weight.get().into()));
     // 64 bits by 74 bits: far below 256.
     let new_scaled = U256::from(weight_in(new, member)).saturating_mul(total(old));
     let old_scaled = U256::from(weight_in(old, member)).saturating_mul(total(new));

@@ -245,4 +245,3 @@ fn cut_of(tips: &BTreeMap<PublicKey, Tip>) -> Cut {
     };
     Cut::new(tips.iter().map(point).collect())
 }
-

@@ -377,7 +377,12 @@ pub fn active(ledger: &Ledger, id: MemberId) -> Result<&Member, MemberError> {
 ///
 /// # Errors
 /// The `KEY-…` and `MEM-…` refusals.
-pub fn may_sign(ledger: &Ledger, key: &PublicKey, member: MemberId, kind: BodyKind) -> Result<(), MemberError> {
+pub fn may_sign(
+    ledger: &Ledger,
+    key: &PublicKey,
+    member: MemberId,
+    kind: BodyKind,
+) -> Result<(), MemberError> {
     let record = ledger.keys.get(key).ok_or(MemberError::KeyUnknown { key: *key })?;
     if record.member != member {
         return Err(MemberError::KeyMember { member: record.member });

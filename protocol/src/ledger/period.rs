@@ -164,6 +164,8 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     }
     let lines = line::lines_of(ledger, month);
     let accruals = accruals_of(&lines)?;
+    let totals = lines.iter().map(|(key, line)| total_with(ledger, key, line));
+    let totals = totals.collect::<Result<Vec<_>, MoneyError>>()?;
     let leaves = lines.iter().map(|line| merkle::leaf_hash(&codec::encode(line)));
     let statement = merkle::root(&leaves.collect::<Vec<_>>());
     let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
@@ -172,8 +174,8 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     for ((currency, payer, payee), owed) in accruals {
         ledger.accruals.put((month, currency, payer, payee), Accrual(owed));
     }
-    for (key, line) in lines {
-        post(ledger, key, line)?;
+    for ((key, line), total) in lines.into_iter().zip(totals) {
+        post(ledger, key, line, total);
     }
     ledger.emit(Event::PeriodClosed { month });
     Ok(())
@@ -193,22 +195,25 @@ fn accruals_of(
     Ok(owed)
 }
 
-/// Stores a line, its running total, and a finding if it is held.
-fn post(ledger: &mut Ledger, key: LineKey, line: Line) -> Result<(), MoneyError> {
-    let (month, agreement, term, payer) = key.clone();
-    let total_key = (agreement, term, payer);
-    let total = ledger.line_totals.get(&total_key).copied().unwrap_or_default();
-    let total = LineTotal {
+/// What a line's term has charged over all months, this line included.
+fn total_with(ledger: &Ledger, key: &LineKey, line: &Line) -> Result<LineTotal, MoneyError> {
+    let (_, agreement, term, payer) = key;
+    let total = ledger.line_totals.get(&(*agreement, term.clone(), *payer)).copied().unwrap_or_default();
+    Ok(LineTotal {
         accrued: total.accrued.checked_add(line.charge)?,
         recouped: total.recouped.checked_add(line.recouped)?,
-    };
+    })
+}
+
+/// Stores a line, its running total, and a finding if it is held.
+fn post(ledger: &mut Ledger, key: LineKey, line: Line, total: LineTotal) {
+    let (month, agreement, term, payer) = key.clone();
     if line.held.is_some() {
         let subject = Subject { agreement, grant: line.grant, member: payer, month };
         finding::record(ledger, "LINE-HELD", Severity::E, subject, 0, line.quantity);
     }
-    ledger.line_totals.put(total_key, total);
+    ledger.line_totals.put((agreement, term, payer), total);
     ledger.lines.put(key, line);
-    Ok(())
 }
 
 /// Applies `Settle`.
@@ -240,7 +245,8 @@ pub(super) fn settle(ledger: &mut Ledger, at: &At, deed: Settle) -> Result<(), R
 /// What pairs carry from earlier settlements.
 fn carried(ledger: &Ledger) -> Vec<Carry> {
     let rows = ledger.carries.iter();
-    rows.map(|(&(currency, a, b), carried)| Carry { a, b, currency, a_owes_b_micros: carried.a_owes_b }).collect()
+    rows.map(|(&(currency, a, b), carried)| Carry { a, b, currency, a_owes_b_micros: carried.a_owes_b })
+        .collect()
 }
 
 fn obligations(ledger: &Ledger, month: Month) -> Vec<Obligation> {

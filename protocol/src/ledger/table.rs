@@ -76,7 +76,10 @@ impl<R: Record> Table<R> {
     }
 
     /// The records whose keys lie in a range, in order.
-    pub fn range<B: std::ops::RangeBounds<R::Key>>(&self, range: B) -> impl DoubleEndedIterator<Item = (&R::Key, &R)> {
+    pub fn range<B: std::ops::RangeBounds<R::Key>>(
+        &self,
+        range: B,
+    ) -> impl DoubleEndedIterator<Item = (&R::Key, &R)> {
         self.rows.range(range).map(|(key, record)| (key, record.as_ref()))
     }
 

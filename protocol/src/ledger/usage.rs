@@ -12,7 +12,7 @@ use super::agreement::OnExcess;
 use super::finding::{self, Severity, Subject};
 use super::rights::{self, Dimension, Judgement, Question, Verdict};
 use super::table::Record;
-use super::{At, Event, Ledger, Outcome, RefusedRows, Refusal};
+use super::{At, Event, Ledger, Outcome, Refusal, RefusedRows};
 use crate::codes::{Act, Meter, Place, Purpose};
 use crate::ids::{EventId, Id, MemberId};
 use crate::limits::{CONTEXTS_PER_ENTRY_MAX, ROWS_PER_ENTRY_MAX};
@@ -309,7 +309,8 @@ impl Batch<'_> {
 
     /// The judgement of a context at a moment, made once for each span.
     fn judged_at(&mut self, context: usize, moment: UtcMs) -> Result<&mut Licensed, UsageError> {
-        let (Some(asked), Some(known)) = (self.report.contexts.get(context), self.judged.get_mut(context)) else {
+        let (Some(asked), Some(known)) = (self.report.contexts.get(context), self.judged.get_mut(context))
+        else {
             return Err(UsageError::NoContext { row: context });
         };
         let position = known.iter().position(|judged| judged.steady.contains(moment));
@@ -339,10 +340,8 @@ fn judge(ledger: &Ledger, reporter: MemberId, context: &UsageContext, at: UtcMs)
         let steady = Span { from: at, until: at.plus_ms(1) };
         return Judged { steady, month: Month::EPOCH, result: Err(UsageError::Future) };
     };
-    let steady = Span {
-        from: judgement.steady.from.max(span.from),
-        until: judgement.steady.until.min(span.until),
-    };
+    let steady =
+        Span { from: judgement.steady.from.max(span.from), until: judgement.steady.until.min(span.until) };
     Judged { steady, month, result: license(ledger, reporter, context, month, &judgement) }
 }
 
@@ -490,7 +489,8 @@ fn meter(ledger: &mut Ledger, context: &UsageContext, month: Month, licensed: &L
         known.metered = true;
     }
     let subject = Subject { agreement, grant, member: payer, month };
-    let findings = [("USE-OVER-CAP", tally.over_cap), (licensed.flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed)];
+    let findings =
+        [("USE-OVER-CAP", tally.over_cap), (licensed.flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed)];
     for (rule, (rows, quantity)) in findings {
         if rows > 0 {
             finding::record(ledger, rule, Severity::E, subject.clone(), rows, quantity);
@@ -500,7 +500,10 @@ fn meter(ledger: &mut Ledger, context: &UsageContext, month: Month, licensed: &L
 
 /// Ends a block: chains each day's new events into the state and drops the days that
 /// the floor has passed.
-pub(super) fn seal(ledger: &mut Ledger, floor_before: UtcMs) -> (Vec<event_ids::EventRun>, Vec<(MemberId, i64)>) {
+pub(super) fn seal(
+    ledger: &mut Ledger,
+    floor_before: UtcMs,
+) -> (Vec<event_ids::EventRun>, Vec<(MemberId, i64)>) {
     let runs = ledger.event_ids.seal(ledger.height());
     for run in &runs {
         let key = (run.member, run.day);
@@ -511,7 +514,8 @@ pub(super) fn seal(ledger: &mut Ledger, floor_before: UtcMs) -> (Vec<event_ids::
     if floor_day == floor_before.day() {
         return (runs, Vec::new());
     }
-    let dropped: Vec<_> = ledger.event_days.iter().map(|(key, _)| *key).filter(|(_, day)| *day < floor_day).collect();
+    let dropped: Vec<_> =
+        ledger.event_days.iter().map(|(key, _)| *key).filter(|(_, day)| *day < floor_day).collect();
     for key in &dropped {
         ledger.event_days.remove(key);
         ledger.event_ids.forget(*key);

@@ -43,9 +43,15 @@ pub(super) fn lines_of(ledger: &Ledger, month: Month) -> Vec<(LineKey, Line)> {
 
 /// By term id, the versions that held in the month, in order of time. An amendment
 /// keeps one line per term id.
-fn slices<'a>(ledger: &'a Ledger, id: Id, agreement: &Agreement, month: Span) -> BTreeMap<Name, Vec<Slice<'a>>> {
+fn slices<'a>(
+    ledger: &'a Ledger,
+    id: Id,
+    agreement: &Agreement,
+    month: Span,
+) -> BTreeMap<Name, Vec<Slice<'a>>> {
     let mut slices: BTreeMap<Name, Vec<Slice<'a>>> = BTreeMap::new();
-    let mut held: Vec<&InForce> = agreement.in_force.iter().filter(|held| held.span.overlaps(&month)).collect();
+    let mut held: Vec<&InForce> =
+        agreement.in_force.iter().filter(|held| held.span.overlaps(&month)).collect();
     held.sort_by_key(|held| held.span.from);
     for InForce { version, span } in held {
         let Some(signed) = ledger.terms.get(&(id, *version)) else { continue };
@@ -95,7 +101,10 @@ fn line(ledger: &Ledger, month: Month, span: Span, id: Id, slices: &[Slice<'_>],
 fn metered(ledger: &Ledger, month: Month, id: Id, slice: &Slice<'_>) -> Vec<MeteredPart> {
     let Payment { grant, payer, meter, .. } = slice.payment;
     let first = (month, id, *grant, *payer, crate::codes::Meter::new(""));
-    let of_term = ledger.meters.range(first..).take_while(|((m, a, g, p, _), _)| (m, a, g, p) == (&month, &id, grant, payer));
+    let of_term = ledger
+        .meters
+        .range(first..)
+        .take_while(|((m, a, g, p, _), _)| (m, a, g, p) == (&month, &id, grant, payer));
     let covered = of_term.filter(|((.., counted), _)| meter.covers(counted));
     let parts = covered.flat_map(|(_, metered)| metered.parts.iter().copied());
     parts.filter(|part| part.agreement_version == slice.version).collect()
@@ -110,7 +119,8 @@ fn listed(ledger: &Ledger, slice: &Slice<'_>) -> Vec<(Id, u64)> {
         let before = listed.len();
         listed.extend(&granted.versions);
         if granted.versions.is_empty() {
-            let of_asset = ledger.versions.iter().filter(|(_, version)| version.published.asset == granted.asset);
+            let of_asset =
+                ledger.versions.iter().filter(|(_, version)| version.published.asset == granted.asset);
             listed.extend(of_asset.map(|(id, _)| *id));
         }
         if listed.len() == before {
@@ -133,7 +143,8 @@ fn rate(
         let portion = Portion::new(length_ms(slice.span), whole)?;
         Ok(Segment { portion, ..Segment::new(&slice.payment.term.price, quantity) })
     });
-    let segments = segments.collect::<Result<Vec<_>, rating::RatingError>>().map_err(|e| e.rule().to_owned())?;
+    let segments =
+        segments.collect::<Result<Vec<_>, rating::RatingError>>().map_err(|e| e.rule().to_owned())?;
     let total = ledger.line_totals.get(&(id, last.payment.id.clone(), last.payment.payer)).copied();
     let total = total.unwrap_or_default();
     let history = History {
@@ -184,7 +195,8 @@ pub(in crate::ledger) fn closure(
     let mut edges = Vec::new();
     while let Some(child) = open.pop() {
         let links = lineage::parents_of(ledger, child);
-        for link in links.filter(|link| month.is_none_or(|month| link.from.is_none_or(|from| from <= month))) {
+        for link in links.filter(|link| month.is_none_or(|month| link.from.is_none_or(|from| from <= month)))
+        {
             let parent = link.parent.version;
             if seen.insert(parent) {
                 open.push(parent);
@@ -199,4 +211,3 @@ pub(in crate::ledger) fn closure(
     }
     edges
 }
-

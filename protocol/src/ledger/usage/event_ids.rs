@@ -42,10 +42,7 @@ impl EventDay {
         let new = ids.iter().flat_map(EventId::as_bytes).copied().collect::<Vec<u8>>();
         let link = codec::encode(&(self.chain, height));
         let added = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        Self {
-            count: self.count.saturating_add(added),
-            chain: crypto::hash(Domain::EVENTS, &[&link, &new]),
-        }
+        Self { count: self.count.saturating_add(added), chain: crypto::hash(Domain::EVENTS, &[&link, &new]) }
     }
 }
 
