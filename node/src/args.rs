@@ -1,0 +1,85 @@
+//! The command line of `syngraphd`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A member's node of a Syngraph consortium.
+#[derive(Debug, Parser)]
+#[command(name = "syngraphd", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to log, as in "info,syngraph_node=debug".
+    #[arg(long, global = true, env = "SYNGRAPH_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log one JSON object a line.
+    #[arg(long, global = true, env = "SYNGRAPH_LOG_JSON")]
+    pub log_json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the node of a directory until it is told to stop.
+    #[command(after_help = "Example:\n  syngraphd run --dir /var/lib/syngraph")]
+    Run(RunArgs),
+    /// Shows the main job: a consortium on this machine, from genesis to settled royalties.
+    #[command(after_help = "Example:\n  syngraphd demo --usage conv.csv --json")]
+    Demo(DemoArgs),
+    /// Reads a node's configuration, genesis and keys, and says what is wrong with them.
+    #[command(after_help = "Example:\n  syngraphd check-config --dir /var/lib/syngraph")]
+    CheckConfig(RunArgs),
+    /// Works on founding documents.
+    Genesis {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: GenesisCommand,
+    },
+    /// Prints a completion script for a shell.
+    #[command(after_help = "Example:\n  syngraphd completions bash > syngraphd.bash")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with a founding document.
+#[derive(Debug, Subcommand)]
+pub enum GenesisCommand {
+    /// Checks a genesis file and every founder's signature, and prints the network's id.
+    #[command(after_help = "Example:\n  syngraphd genesis check genesis.toml")]
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The node's directory.
+    #[arg(long, env = "SYNGRAPH_DIR")]
+    pub dir: PathBuf,
+}
+
+/// How to show the main job.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many members run nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    pub members: u8,
+    /// A trace with columns TIMESTAMP, ContextTokens, GeneratedTokens; a built-in one if none.
+    #[arg(long, value_name = "FILE.csv")]
+    pub usage: Option<PathBuf>,
+    /// Where to put everything; a fresh temporary directory if none.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Leave the nodes running until interrupted.
+    #[arg(long)]
+    pub stay: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}

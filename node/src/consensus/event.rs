@@ -1,0 +1,228 @@
+//! What the engine asks and tells, and what it may be answered, in protocol types.
+//!
+//! *Deliberately absent:* any type of the engine.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use syngraph_protocol::block::Block;
+use syngraph_protocol::certificate::{Certificate, MemberSet, Vote};
+use syngraph_protocol::codec;
+use syngraph_protocol::ids::{BlockId, Height, MemberId, NetworkId, Signature};
+
+/// An answer that may be given at any later time, from any thread. Each [`Event`] says what dropping it means.
+pub(crate) struct Reply<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Reply<T> {
+    pub(super) fn new(answer: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+
+    /// Gives the answer. If the engine has gone on, or away, meanwhile, the answer is without effect.
+    pub(crate) fn send(self, answer: T) {
+        (self.0)(answer);
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+/// Where to begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// The height to decide next.
+    pub(crate) height: Height,
+    /// Who votes on it. An empty set stops the engine.
+    pub(crate) voters: MemberSet,
+}
+
+/// The verdict on a proposed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// The height it was proposed for.
+    pub(crate) height: Height,
+    /// A round it was proposed in. The verdict serves every round of the height.
+    pub(crate) round: u32,
+    /// Who proposed it there.
+    pub(crate) proposer: MemberId,
+    /// The block.
+    pub(crate) block: BlockId,
+    /// Whether it may be voted for. *Invalid* is written to the engine's log and never taken back: data that is
+    /// missing, or a clock that disagrees, is no reason for it. Withhold the verdict instead.
+    pub(crate) valid: bool,
+}
+
+/// The verdict on a block that others have decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncVerdict {
+    /// Executed and durable: it may be decided here too.
+    Valid,
+    /// It breaks a rule although a quorum has signed it: this node or they run other rules.
+    Invalid,
+    /// Not judged yet. The engine asks again after 0.1, 0.2, 0.4, 0.8, 1, 1 … s.
+    NotYet,
+}
+
+/// What a proposer signs, in [`Domain::PROPOSAL`](syngraph_protocol::crypto::Domain::PROPOSAL).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Proposal {
+    /// The network.
+    pub(crate) network: NetworkId,
+    /// The height.
+    pub(crate) height: Height,
+    /// The round.
+    pub(crate) round: u32,
+    /// The block.
+    pub(crate) block: BlockId,
+    /// The earlier round in which a quorum prevoted for the block, if there was one.
+    pub(crate) valid_round: Option<u32>,
+    /// Who proposes.
+    pub(crate) member: MemberId,
+}
+
+impl Proposal {
+    /// The bytes that are signed.
+    #[must_use]
+    pub(crate) fn signing_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+}
+
+/// A statement of the consensus step with the signature that the engine has verified over its signing bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signed<T> {
+    /// What was said.
+    pub(crate) message: T,
+    /// By whom: the validator key of the member that the message names.
+    pub(crate) signature: Signature,
+}
+
+/// Two signed statements of one member of which an honest one makes at most one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Two votes of one kind in one round, for different blocks.
+    Votes(Box<(Signed<Vote>, Signed<Vote>)>),
+    /// Two proposals in one round.
+    Proposals(Box<(Signed<Proposal>, Signed<Proposal>)>),
+}
+
+/// What the engine asks or tells the application; each says how soon its answer is due.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The engine listens. Answer at any time: consensus starts only then, so recover first, and let peers connect.
+    Ready {
+        /// Where to begin. Dropped: consensus never starts.
+        reply: Reply<Start>,
+    },
+    /// A round has begun. Answer **at once**: the engine does nothing else meanwhile.
+    RoundStarted {
+        /// The height.
+        height: Height,
+        /// The round.
+        round: u32,
+        /// Whose turn it is to propose.
+        proposer: MemberId,
+        /// The verdicts that are known for this height (all of them, after a crash). Dropped: the engine stops.
+        reply: Reply<Vec<Judged>>,
+    },
+    /// It is this node's turn: build a block, or propose again one that was judged valid in an earlier round. It must
+    /// be durable before it is named here, since the engine's log holds only its id. Then [`publish`] it.
+    ///
+    /// [`publish`]: super::Engine::publish
+    Build {
+        /// The height.
+        height: Height,
+        /// The round.
+        round: u32,
+        /// How long others wait for it. Later, or dropped: the round passes without a block.
+        timeout: Duration,
+        /// The block.
+        reply: Reply<BlockId>,
+    },
+    /// A block proposed again from an earlier round: [`publish`] it once more, for those who have missed it.
+    ///
+    /// [`publish`]: super::Engine::publish
+    Restream {
+        /// The height.
+        height: Height,
+        /// The round it is proposed in now.
+        round: u32,
+        /// Who proposes it.
+        proposer: MemberId,
+        /// The block.
+        block: BlockId,
+    },
+    /// A peer has sent a whole block. Its header is for `height` and its cut is the one the header binds; whether
+    /// `proposer` was to propose, and everything else, is for the application to judge. Whenever it has, it calls
+    /// [`judged`](super::Engine::judged).
+    ///
+    /// May concern a later height than the current one. Dropped by this room when the application falls far behind;
+    /// the block then comes by sync.
+    Proposal {
+        /// The height.
+        height: Height,
+        /// The round.
+        round: u32,
+        /// Who proposes it, by its own account.
+        proposer: MemberId,
+        /// The block.
+        block: Box<Block>,
+    },
+    /// A peer has voted or proposed in the height after the current one, by its own account (nothing is verified
+    /// yet): if the next height is being held back for want of work, it is time to begin. Once per height.
+    PeerStarted {
+        /// The height.
+        height: Height,
+    },
+    /// A quorum has decided. Answer once the block is durable; until then its height is not offered to peers.
+    /// [`Event::Finalized`] may follow before the answer.
+    Decided {
+        /// The proof.
+        certificate: Certificate,
+        /// Dropped: this height is never offered to peers.
+        reply: Reply<()>,
+    },
+    /// The height is closed. Answer when the commit has ended and there is work for the next height: blocks are made
+    /// on demand.
+    Finalized {
+        /// The proof, with at least the signatures of [`Event::Decided`].
+        certificate: Certificate,
+        /// Who was seen to sign twice during this height.
+        evidence: Vec<Evidence>,
+        /// Where to go on. Dropped: there is no next height.
+        reply: Reply<Start>,
+    },
+    /// The lowest height whose block can be served to peers. Answer **at once**: nothing is synchronised meanwhile.
+    HistoryMin {
+        /// Dropped: the engine stops.
+        reply: Reply<Height>,
+    },
+    /// A peer asks for decided blocks. Answer within 10 s.
+    DecidedRange {
+        /// The first wanted.
+        from: Height,
+        /// The last wanted; not before `from`.
+        to: Height,
+        /// Consecutive blocks from `from` on, as many as there are. Dropped: the peer gets no answer.
+        reply: Reply<Vec<(Block, Certificate)>>,
+    },
+    /// A peer has sent a block whose certificate the engine has verified against the voters of its height. Its cut
+    /// is the one its header binds. Answer at any time, but have a deadline: until the answer, the engine neither
+    /// asks again nor turns to another peer.
+    Synced {
+        /// The height.
+        height: Height,
+        /// The round it was decided in.
+        round: u32,
+        /// Who proposed it there.
+        proposer: MemberId,
+        /// The block.
+        block: Box<Block>,
+        /// Dropped: as [`SyncVerdict::NotYet`].
+        reply: Reply<SyncVerdict>,
+    },
+}

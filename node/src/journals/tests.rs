@@ -1,0 +1,177 @@
+use syngraph_protocol::codes::Place;
+use syngraph_protocol::crypto::SecretKey;
+use syngraph_protocol::entry::{Body, Deed, SignedEntry, Slot};
+use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION};
+use syngraph_protocol::ids::Idem;
+use syngraph_protocol::journal::NO_ENTRY;
+use syngraph_protocol::ledger::Plan;
+use syngraph_protocol::ledger::member::{MemberProfile, NodeKeys};
+use syngraph_protocol::ledger::params::Params;
+use syngraph_protocol::ledger::period::Settle;
+use syngraph_protocol::name::Name;
+use syngraph_protocol::time::{Month, UtcMs};
+
+use super::*;
+
+const START: UtcMs = UtcMs::from_ms(1_790_000_000_000);
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed(&[seed; 32])
+}
+
+/// Members 0 (votes) and 1, with root keys of seeds 10 and 20.
+pub(crate) fn ledger() -> Ledger {
+    let founder = |name: &str, seed: u8| {
+        let public = |offset| key(seed + offset).public();
+        let node = NodeKeys { validator: public(1), transport: public(2), journal: public(3) };
+        let node = (seed == 10).then_some(node);
+        let profile =
+            MemberProfile { name: Name::new(name), jurisdiction: Place::new("DE"), root: public(0), node };
+        Founder { power: u64::from(node.is_some()), profile }
+    };
+    Ledger::genesis(&Charter {
+        version: GENESIS_VERSION,
+        name: Name::new("Test"),
+        time: START,
+        params: Params::default(),
+        members: vec![founder("Aster", 10), founder("Birch", 20)],
+    })
+}
+
+/// An entry of a member's root key (or of a stranger's key, for an unknown seed).
+pub(crate) fn entry(ledger: &Ledger, seed: u8, seq: u64, prev: EntryId, idem: u8) -> VerifiedEntry {
+    let member = MemberId::new(u32::from(seed == 20));
+    let slot = Slot { network: ledger.network(), member, seq: Seq::new(seq), prev, claimed_at: START };
+    let deed = Deed::Settle(Settle { month: Month::EPOCH });
+    let body = Body::Deed { idem: Idem::from_bytes([idem; 16]), deed };
+    VerifiedEntry::verify(SignedEntry::sign(&key(seed), slot, body), ledger.network()).expect("well formed")
+}
+
+/// The first `count` entries of a journal.
+pub(crate) fn journal(ledger: &Ledger, seed: u8, count: u8) -> Vec<VerifiedEntry> {
+    let mut entries: Vec<VerifiedEntry> = Vec::new();
+    for number in 0..count {
+        let prev = entries.last().map_or(NO_ENTRY, VerifiedEntry::id);
+        entries.push(entry(ledger, seed, number.into(), prev, number));
+    }
+    entries
+}
+
+fn taken(ledger: &Ledger, entries: &[VerifiedEntry]) -> Journals {
+    let mut journals = Journals::new(MemberId::new(0));
+    for entry in entries {
+        assert_eq!(journals.admit(ledger, entry.clone()), Admitted::New);
+    }
+    journals
+}
+
+fn rule(admitted: &Admitted) -> &'static str {
+    match admitted {
+        Admitted::Refused(why) => why.rule(),
+        other => panic!("refused, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_journal_is_taken_in_order_and_once() {
+    let ledger = ledger();
+    let entries = journal(&ledger, 10, 3);
+    let mut journals = Journals::new(MemberId::new(0));
+    assert_eq!(rule(&journals.admit(&ledger, entries[1].clone())), "JRN-GAP");
+    assert_eq!(journals.admit(&ledger, entries[0].clone()), Admitted::New);
+    assert_eq!(journals.admit(&ledger, entries[0].clone()), Admitted::Held);
+    assert_eq!(journals.admit(&ledger, entries[1].clone()), Admitted::New);
+    let wrong_prev = entry(&ledger, 10, 2, NO_ENTRY, 9);
+    assert_eq!(rule(&journals.admit(&ledger, wrong_prev)), "JRN-PREV");
+    let fork = entry(&ledger, 10, 1, entries[0].id(), 9);
+    assert_eq!(journals.admit(&ledger, fork), Admitted::Fork { other: entries[1].id() });
+    assert_eq!(journals.tip(&ledger, &key(10).public()).map(|tip| tip.next), Some(Seq::new(2)));
+    assert_eq!(journals.tip(&ledger, &key(99).public()), None);
+}
+
+#[test]
+fn keys_that_may_not_sign_are_refused_at_the_door() {
+    let ledger = ledger();
+    let mut journals = Journals::new(MemberId::new(0));
+    let by_validator = entry(&ledger, 11, 0, NO_ENTRY, 1);
+    assert_eq!(rule(&journals.admit(&ledger, by_validator)), "KEY-PURPOSE");
+    assert_eq!(journals.len(), 0);
+}
+
+#[test]
+fn only_what_is_durable_is_selected() {
+    let ledger = ledger();
+    let entries = journal(&ledger, 10, 3);
+    let mut journals = taken(&ledger, &entries[..2]);
+    assert!(!journals.has_work(&ledger));
+    assert!(journals.select(&ledger).is_empty());
+    journals.synced();
+    assert_eq!(journals.admit(&ledger, entries[2].clone()), Admitted::New);
+    let selected: Vec<_> = journals.select(&ledger).iter().map(VerifiedEntry::id).collect();
+    assert_eq!(selected, [entries[0].id(), entries[1].id()]);
+}
+
+#[test]
+fn members_take_turns_in_a_block_that_is_full() {
+    let ledger = ledger();
+    let (ours, theirs) = (journal(&ledger, 10, 5), journal(&ledger, 20, 2));
+    let mut journals = taken(&ledger, &[ours.clone(), theirs.clone()].concat());
+    journals.synced();
+    let order: Vec<_> = journals.select(&ledger).iter().map(|entry| entry.head().member.get()).collect();
+    assert_eq!(order, [0, 1, 0, 1, 0, 0, 0]);
+
+    let mut budget = Budget { entries: 3, ..Budget::default() };
+    let mut queues = journals.queues(&ledger);
+    let mut count = 0;
+    while !queues.is_empty() {
+        queues.retain_mut(|queue| queue.next(&mut budget).is_some());
+        count = 3 - budget.entries;
+    }
+    assert_eq!(count, 3);
+}
+
+#[test]
+fn a_cut_is_covered_only_by_the_branch_it_names() {
+    let ledger = ledger();
+    let entries = journal(&ledger, 10, 3);
+    let mut journals = taken(&ledger, &entries);
+    let point = |seq: usize, id| CutPoint { journal: key(10).public(), seq: entries[seq].head().seq, entry: id };
+    let cut = Cut::new(vec![point(1, entries[1].id())]);
+    assert!(journals.under(&ledger, &cut).is_err(), "not durable yet");
+    journals.synced();
+    assert_eq!(journals.under(&ledger, &cut).map(|run| run.len()), Ok(2));
+    let other = point(1, entries[2].id());
+    assert_eq!(journals.under(&ledger, &Cut::new(vec![other])).map(|_| ()), Err(vec![other]));
+}
+
+#[test]
+fn what_is_sealed_is_no_longer_ahead() {
+    let ledger = ledger();
+    let entries = journal(&ledger, 10, 3);
+    let mut journals = taken(&ledger, &entries);
+    journals.synced();
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let next = ledger.execute(&plan, entries[..2].to_vec()).expect("a block").ledger;
+    journals.sealed(&next, &entries[..2]);
+    assert_eq!(journals.len(), 1);
+    assert_eq!(journals.admit(&next, entries[0].clone()), Admitted::Sealed);
+    assert_eq!(journals.select(&next).len(), 1);
+    assert!(journals.find(&entries[0].id()).is_none());
+    assert!(journals.find(&entries[2].id()).is_some());
+}
+
+#[test]
+fn an_unknown_key_is_parked_within_bounds() {
+    let ledger = ledger();
+    let mut journals = Journals::new(MemberId::new(0));
+    let stranger = entry(&ledger, 99, 0, NO_ENTRY, 1);
+    assert_eq!(journals.admit(&ledger, stranger.clone()), Admitted::Parked);
+    assert_eq!(journals.admit(&ledger, stranger.clone()), Admitted::Parked, "once, however often it comes");
+    assert_eq!(journals.find(&stranger.id()).map(|(_, parked)| parked), Some(true));
+    assert!(journals.unpark(&ledger).is_empty(), "its key is still unknown");
+    for seed in 100..100 + u8::try_from(PARKED_KEYS_MAX).expect("few") - 1 {
+        assert_eq!(journals.admit(&ledger, entry(&ledger, seed, 0, NO_ENTRY, 1)), Admitted::Parked);
+    }
+    assert_eq!(journals.admit(&ledger, entry(&ledger, 98, 0, NO_ENTRY, 1)), Admitted::Busy);
+    assert_eq!(journals.len(), 0, "parked entries are promised nothing");
+}

@@ -1,0 +1,3 @@
+//! The integration tests: one binary, so that the workspace is linked once.
+
+mod tidy;
