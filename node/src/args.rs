@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// A member's node of a Syngraph consortium.
 #[derive(Debug, Parser)]
@@ -17,6 +17,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Reads the command line; a wrong one ends the process with exit code 2.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// Writes the completion script of a shell to stdout.
+pub fn complete(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "syngraphd", &mut std::io::stdout());
 }
 
 /// What to do.
@@ -82,4 +93,19 @@ pub struct DemoArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_an_example() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands_mut().filter(|sub| !sub.has_subcommands()) {
+            let help = sub.render_long_help().to_string();
+            assert!(sub.get_name() == "help" || help.contains("Example"), "{}", sub.get_name());
+        }
+    }
 }

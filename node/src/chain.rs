@@ -9,8 +9,6 @@
 //! re-proposed in a later round. Clock rules concern live proposals only and never answer
 //! *invalid*.
 
-use std::collections::BTreeMap;
-
 use syngraph_protocol::block::Block;
 use syngraph_protocol::certificate::{Certificate, CertificateError};
 use syngraph_protocol::entry::VerifiedEntry;
@@ -68,7 +66,8 @@ pub(crate) enum DecideError {
 pub(crate) struct Chain {
     me: MemberId,
     ledger: Ledger,
-    candidates: BTreeMap<BlockId, Executed>,
+    /// In the order in which they were executed.
+    candidates: Vec<Executed>,
     /// The candidate that this node proposes.
     proposal: Option<BlockId>,
 }
@@ -76,7 +75,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// The chain after its last decided block.
     pub(crate) fn new(me: MemberId, ledger: Ledger) -> Self {
-        Self { me, ledger, candidates: BTreeMap::new(), proposal: None }
+        Self { me, ledger, candidates: Vec::new(), proposal: None }
     }
 
     /// The state after the last decided block.
@@ -100,7 +99,7 @@ impl Chain {
         now: UtcMs,
         entries: impl FnOnce(&Ledger) -> Vec<VerifiedEntry>,
     ) -> Result<&Executed, BlockError> {
-        let known = self.proposal.filter(|id| self.candidates.contains_key(id));
+        let known = self.proposal.filter(|id| self.candidate(id).is_some());
         let id = match known {
             Some(id) => id,
             None => {
@@ -111,17 +110,18 @@ impl Chain {
             }
         };
         self.proposal = Some(id);
-        Ok(self.candidates.get(&id).expect("the candidate was found or just kept"))
+        Ok(self.candidate(&id).expect("the candidate was found or just kept"))
     }
 
     fn keep(&mut self, executed: Executed) -> BlockId {
         let id = executed.block.id();
+        let evictable = |known: &Executed| Some(known.block.id()) != self.proposal;
         if self.candidates.len() >= CANDIDATES_MAX
-            && let Some(other) = self.candidates.keys().copied().find(|known| Some(*known) != self.proposal)
+            && let Some(oldest) = self.candidates.iter().position(evictable)
         {
-            self.candidates.remove(&other);
+            self.candidates.remove(oldest);
         }
-        self.candidates.insert(id, executed);
+        self.candidates.push(executed);
         id
     }
 
@@ -144,7 +144,7 @@ impl Chain {
         if Some(block.header.height) != self.next_height() {
             return Verdict::OtherHeight;
         }
-        if self.candidates.contains_key(&block.id()) {
+        if self.candidate(&block.id()).is_some() {
             return Verdict::Valid;
         }
         match replay::judge(&self.ledger, block, entries) {
@@ -161,13 +161,13 @@ impl Chain {
 
     /// A block that was executed here as a candidate for the next height.
     pub(crate) fn candidate(&self, id: &BlockId) -> Option<&Executed> {
-        self.candidates.get(id)
+        self.candidates.iter().find(|known| known.block.id() == *id)
     }
 
     /// The blocks that were found valid for a height.
     pub(crate) fn candidates_at(&self, height: Height) -> impl Iterator<Item = BlockId> {
         let next = Some(height) == self.next_height();
-        self.candidates.keys().copied().filter(move |_| next)
+        self.candidates.iter().map(|known| known.block.id()).filter(move |_| next)
     }
 
     /// Takes the executed block that a certificate decides. The state is still the one
@@ -177,10 +177,11 @@ impl Chain {
     /// [`DecideError`].
     pub(crate) fn decide(&mut self, certificate: &Certificate) -> Result<Executed, DecideError> {
         let (block, height) = (certificate.block, certificate.height);
-        let executed = self.candidates.get(&block).ok_or(DecideError::Unknown { block, height })?;
-        let expected = executed.block.header.height;
-        certificate.verify(self.ledger.network(), expected, block, self.ledger.voters())?;
-        self.candidates.remove(&block).ok_or(DecideError::Unknown { block, height })
+        let position = self.candidates.iter().position(|known| known.block.id() == block);
+        let position = position.ok_or(DecideError::Unknown { block, height })?;
+        let next = self.next_height().unwrap_or(height);
+        certificate.verify(self.ledger.network(), next, block, self.ledger.voters())?;
+        Ok(self.candidates.remove(position))
     }
 
     /// The decided block is stored: its state is the chain's state.

@@ -1,22 +1,23 @@
 //! The consensus step: our host actor around the published Tendermint engine.
 //!
-//! This is the only room that knows the engine (`arc-malachitebft-*`) and its actor library. It translates the
-//! engine's questions into [`Event`]s of protocol types and the answers back, and holds no rule: what a block may
-//! contain, when a height begins and who votes is the chain's business.
+//! This is the only room that knows the engine (`arc-malachitebft-*`) and its actor library. It
+//! translates the engine's questions into [`Event`]s of protocol types and the answers back, and holds no
+//! rule: what a block may contain, when a height begins and who votes is the chain's business.
 //!
 //! *Invariants.*
-//! - What the engine decides on is a [`BlockId`](syngraph_protocol::ids::BlockId). Header and cut travel beside it as
-//!   parts, and reach the application only if they are exactly what that id binds, so that a verdict on an id can
-//!   never be poisoned by other bytes.
-//! - Votes are signed over [`Vote::signing_bytes`](syngraph_protocol::certificate::Vote::signing_bytes), nothing
-//!   else: the signatures of a decision are, as they are, a
-//!   [`Certificate`](syngraph_protocol::certificate::Certificate) that an auditor checks without this room.
-//! - The host actor never waits. Every question leaves as an event that carries its own [`Reply`], so an answer that
-//!   is held back blocks nothing behind it.
+//! - What the engine decides on is a [`BlockId`](syngraph_protocol::ids::BlockId). Header and cut travel
+//!   beside it as parts, and reach the application only if they are exactly what that id binds, so that a
+//!   verdict on an id can never be poisoned by other bytes.
+//! - Votes are signed over [`Vote::signing_bytes`](syngraph_protocol::certificate::Vote::signing_bytes),
+//!   nothing else: the signatures of a decision are, as they are, a
+//!   [`Certificate`](syngraph_protocol::certificate::Certificate) that an auditor checks without this
+//!   room.
+//! - The host actor never waits. Every question leaves as an event that carries its own [`Reply`], so an
+//!   answer that is held back blocks nothing behind it.
 //! - Everything from the wire is canonical, bounded before it is decoded, and refused without a panic.
 //!
-//! *Deliberately absent:* any judgement of a block, storage (the engine's write-ahead log excepted, at the path it is
-//! given), and peers other than the engine's own: bulk data has a port of its own.
+//! *Deliberately absent:* any judgement of a block, storage (the engine's write-ahead log excepted, at
+//! the path it is given), and peers other than the engine's own: bulk data has a port of its own.
 
 mod codec;
 mod context;
@@ -31,5 +32,5 @@ mod signer;
 mod tests;
 
 pub(crate) use engine::{ConsensusError, Engine, Identity, Started, start};
-pub(crate) use event::{Event, Evidence, Judged, Reply, Start, SyncVerdict};
+pub(crate) use event::{Event, Judged, Reply, Start, SyncVerdict};
 pub(crate) use settings::Settings;

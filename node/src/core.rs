@@ -381,7 +381,10 @@ impl Core {
     /// no verdict yet: it is judged again when entries arrive or its time comes.
     fn judge(&mut self, proposal: Unjudged) -> Result<(), CoreError> {
         let Unjudged { height, round, proposer, ref block } = proposal;
-        let Some(entries) = self.entries_under(block) else { return Ok(self.judge_later(proposal)) };
+        let Some(entries) = self.entries_under(block) else {
+            self.judge_later(proposal);
+            return Ok(());
+        };
         let valid = match self.chain.judge_live(now(), block, entries) {
             Verdict::Valid => true,
             Verdict::Invalid(error) => {
@@ -390,7 +393,8 @@ impl Core {
             }
             Verdict::Early { until } => {
                 self.early = Some(self.early.map_or(until, |first| first.min(until)));
-                return Ok(self.judge_later(proposal));
+                self.judge_later(proposal);
+                return Ok(());
             }
             Verdict::Stale | Verdict::OtherHeight => return Ok(()),
         };

@@ -338,6 +338,7 @@ impl Journals {
     }
 
     /// How many entries are held and not sealed.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -19,7 +19,7 @@ pub mod args;
 mod chain;
 mod consensus;
 mod core;
-//pub mod demo;
+pub mod demo;
 mod gate;
 mod http;
 mod journals;

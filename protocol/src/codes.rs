@@ -219,8 +219,9 @@ impl Place {
     /// subdivision of this country or of a country of this group.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let inside = |country: &str| covers(country, &other.0, '-');
-        inside(&self.0) || group(&self.0).is_some_and(|countries| countries.split(' ').any(inside))
+        let mine = group(&self.0).unwrap_or(&self.0);
+        let covered = |place: &str| mine.split(' ').any(|country| covers(country, place, '-'));
+        self == other || group(&other.0).unwrap_or(&other.0).split(' ').all(covered)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::crypto::{self, Domain, SecretKey};
 use crate::ids::{MemberId, NetworkId, PublicKey, Signature};
 use crate::ledger::member::{MemberError, MemberProfile, ProfileError, check_node_keys};
 use crate::ledger::params::{Params, ParamsError};
-use crate::limits::{MEMBERS_MAX, POWER_TOTAL_MAX};
+use crate::limits::{GENESIS_BYTES_MAX, MEMBERS_MAX, POWER_TOTAL_MAX};
 use crate::name::{Name, NameError};
 use crate::refusal::refusals;
 use crate::time::UtcMs;
@@ -72,6 +72,8 @@ refusals! {
         Members { count: usize } = "GEN-MEMBERS": "{count} founding members; there must be 1 to 1024",
         SharedKey { key: PublicKey } = "GEN-KEY-SHARED": "key {key} is named twice; every purpose needs its own",
         Power { total: u64 } = "GEN-POWER": "a total voting power of {total}; it must be 1 to 2^32",
+        FeeMember { member: MemberId } = "GEN-FEE-MEMBER": "the fee goes to member {member}, who is no founder",
+        TooLong { bytes: usize } = "GEN-TOO-LONG": "{bytes} bytes are more than a founding document may have",
         Unsigned { root: PublicKey } = "GEN-UNSIGNED": "the founder with root key {root} has not signed",
         Stranger { root: PublicKey } = "GEN-STRANGER": "a signature by {root}, who is no founder or signed twice",
         Signature { root: PublicKey } = "GEN-SIGNATURE": "the signature of founder {root} does not verify",
@@ -118,8 +120,15 @@ impl Charter {
         if self.members.is_empty() || self.members.len() > MEMBERS_MAX {
             return Err(CharterError::Members { count: self.members.len() }.into());
         }
+        let bytes = codec::encode(self).len();
+        if bytes > GENESIS_BYTES_MAX {
+            return Err(CharterError::TooLong { bytes }.into());
+        }
         self.name.check()?;
         self.params.check()?;
+        if let Some(fee) = self.params.fee.filter(|fee| self.numbered().all(|(id, _)| id != fee.member)) {
+            return Err(CharterError::FeeMember { member: fee.member }.into());
+        }
         let total = self.members.iter().fold(0_u64, |sum, founder| sum.saturating_add(founder.power));
         if total == 0 || total > POWER_TOTAL_MAX {
             return Err(CharterError::Power { total }.into());

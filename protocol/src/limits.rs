@@ -41,6 +41,8 @@ pub const LICENCE_BYTES_MAX: usize = 1_024;
 pub const OWNERS_MAX: usize = 1_024;
 /// Most parties of an agreement.
 pub const PARTIES_MAX: usize = 256;
+/// Most versions of an agreement.
+pub const AGREEMENT_VERSIONS_MAX: u32 = 1_000;
 /// Most grants of an agreement version.
 pub const GRANTS_MAX: usize = 256;
 /// Most payment terms of an agreement version.
@@ -55,6 +57,13 @@ pub const PARENTS_PER_ENTRY_MAX: usize = 512;
 pub const PARENTS_MAX: usize = 10_000;
 /// Deepest lineage that is walked.
 pub const LINEAGE_DEPTH_MAX: usize = 64;
+/// Most versions that one walk through lineage visits.
+pub const LINEAGE_NODES_MAX: usize = 10_000;
+/// Most asset versions that one line of a statement names.
+pub const LINE_VERSIONS_MAX: usize = 1_024;
+/// Highest charge of one line, in micros: so many lines as there can be sum up below the
+/// range of 128 bits.
+pub const LINE_CHARGE_MICROS_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000;
 /// Most bodies or agreements a key's scope lists.
 pub const SCOPE_LIST_MAX: usize = 64;
 /// Most claims on a block's space that one key may have parked, in entries.

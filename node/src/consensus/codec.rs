@@ -1,8 +1,9 @@
 //! The engine's messages as bytes: what its peers send, and what its write-ahead log holds.
 //!
-//! *Invariants.* Every message has one canonical encoding (`syngraph_protocol::codec`) and a size limit of its own,
-//! checked before anything is decoded; what exceeds it is not encoded either. Heights and rounds near the end of their
-//! range are refused, so that the engine's arithmetic on them cannot overflow.
+//! *Invariants.* Every message has one canonical encoding (`syngraph_protocol::codec`) and a size limit
+//! of its own, checked before anything is decoded; what exceeds it is not encoded either. Heights and
+//! rounds near the end of their range are refused, so that the engine's arithmetic on them cannot
+//! overflow.
 //!
 //! *Deliberately absent:* signature checks. The engine asks the verifier.
 

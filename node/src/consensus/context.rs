@@ -1,7 +1,8 @@
 //! The engine's vocabulary, spelled in protocol types.
 //!
-//! *Invariants.* Heights, addresses and values are newtypes around protocol ids and convert without loss. A vote or
-//! proposal of this context has exactly one signed form, [`Vote::signed_form`] and [`Proposal::signed_form`].
+//! *Invariants.* Heights, addresses and values are newtypes around protocol ids and convert without loss.
+//! A vote or proposal of this context has exactly one signed form, [`Vote::signed_form`] and
+//! [`Proposal::signed_form`].
 //!
 //! *Deliberately absent:* vote extensions; their type is `()`.
 
@@ -54,8 +55,8 @@ impl core::Height for Height {
 pub(super) struct Address(pub(super) MemberId);
 
 impl Address {
-    /// The address of a node that follows without voting. No member has this number, so the engine never takes the
-    /// node for a validator, not even while its member is in the voting set.
+    /// The address of a node that follows without voting. No member has this number, so the engine never
+    /// takes the node for a validator, not even while its member is in the voting set.
     pub(super) const FOLLOWER: Self = Self(MemberId::new(u32::MAX));
 }
 
@@ -229,8 +230,8 @@ impl core::Proposal<Context> for Proposal {
     }
 }
 
-/// A piece of a block on its way from the proposer. Unsigned: the signed proposal binds the id that the pieces must
-/// add up to.
+/// A piece of a block on its way from the proposer. Unsigned: the signed proposal binds the id that the
+/// pieces must add up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// The first part: what the block is proposed for.
@@ -327,8 +328,8 @@ impl core::Context for Context {
     type Extension = ();
     type SigningScheme = Ed25519;
 
-    /// Voters take turns: number `(height + round) mod n` in order of member. Power does not weigh here: a proposer
-    /// orders what others have written and cannot leave it out for longer than its turn.
+    /// Voters take turns: number `(height + round) mod n` in order of member. Power does not weigh here:
+    /// a proposer orders what others have written and cannot leave it out for longer than its turn.
     fn select_proposer<'a>(&self, voters: &'a ValidatorSet, height: Height, round: Round) -> &'a Validator {
         let turn = u128::from(height.0.get()) + u128::from(round.as_u32().unwrap_or(0));
         let position = turn.checked_rem(voters.validators.len() as u128).unwrap_or(0) as usize;

@@ -1,7 +1,7 @@
 //! From the engine's records to the protocol's.
 //!
-//! *Invariants.* A conversion adds nothing and loses nothing that a signature covers. A record that the engine could
-//! only have made in error (an undefined round) is an error here, not a panic.
+//! *Invariants.* A conversion adds nothing and loses nothing that a signature covers. A record that the
+//! engine could only have made in error (an undefined round) is an error here, not a panic.
 
 use arc_malachitebft_app::types::{MisbehaviorEvidence, ProposedValue};
 use arc_malachitebft_core_types::{self as core, CommitCertificate, Round, SignedMessage, Validity};

@@ -1,6 +1,7 @@
 //! Starts the engine's actors around our host, and is the handle to them.
 //!
-//! *Invariants.* Every actor is linked to one supervisor: when one fails, all stop and [`Started::ended`] resolves.
+//! *Invariants.* Every actor is linked to one supervisor: when one fails, all stop and [`Started::ended`]
+//! resolves.
 //! [`start`] returns only once the consensus port listens.
 //!
 //! *Deliberately absent:* restarting. The engine's log replays itself at the next [`start`].
@@ -14,7 +15,7 @@ use arc_malachitebft_app::engine::consensus::{ConsensusMsg, ConsensusRef};
 use arc_malachitebft_app::engine::host::HostRef;
 use arc_malachitebft_app::engine::network::{NetworkIdentity, NetworkMsg, NetworkRef};
 use arc_malachitebft_app::engine::node::NodeRef;
-use arc_malachitebft_app::engine::sync::SyncRef;
+use arc_malachitebft_app::engine::sync::{SyncMsg, SyncRef};
 use arc_malachitebft_app::engine::util::events::TxEvent;
 use arc_malachitebft_app::engine::util::output_port::{OutputPort, OutputPortSubscriberTrait as _};
 use arc_malachitebft_app::engine::wal::WalRef;
@@ -47,17 +48,22 @@ use super::signer::{VoteSigner, VoteVerifier};
 
 /// How long the network may take to say that it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the tip is announced when nothing is decided. The engine by itself announces it only after a
+/// decision and once per peer, and a node that misses that, for instance while it starts, would wait for
+/// a decision that may in turn be waiting for its vote.
+const TIP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long each actor may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who takes part.
-#[derive(Clone, Debug)]
+
+/// Who takes part. Not printable: it holds secrets.
+#[derive(Clone)]
 pub(crate) struct Identity {
     /// The member that runs this node.
     pub(crate) member: MemberId,
     /// The network.
     pub(crate) network: NetworkId,
-    /// The key that signs votes; none to follow without voting, whoever the voters are. Votes count only if it is the
-    /// key that the voters of the height name.
+    /// The key that signs votes; none to follow without voting, whoever the voters are. Votes count only
+    /// if it is the key that the voters of the height name.
     pub(crate) validator: Option<SecretKey>,
     /// Seed of the Ed25519 key that peers know this node by.
     pub(crate) transport_seed: [u8; 32],
@@ -69,8 +75,8 @@ pub(crate) struct Started {
     pub(crate) engine: Engine,
     /// What it asks and tells. When the receiver is dropped, the engine stops.
     pub(crate) events: mpsc::Receiver<Event>,
-    /// Resolves when the engine has stopped: the process should then end and be started again. It does **not**
-    /// resolve after a failure that endangers safety; see [`Engine::is_halted`].
+    /// Resolves when the engine has stopped: the process should then end and be started again. It does
+    /// **not** resolve after a failure that endangers safety; see [`Engine::is_halted`].
     pub(crate) ended: JoinHandle<()>,
 }
 
@@ -217,11 +223,14 @@ impl Crew {
         let sync = sync.map_err(|e| ConsensusError::start("sync", e))?;
         let sync = sync.ok_or_else(|| ConsensusError::start("sync", "it is disabled"))?;
         sync.link(self.node.get_cell());
+        // The task ends with the actor.
+        sync.send_interval(TIP_INTERVAL, || SyncMsg::Tick);
         Ok(sync)
     }
 
-    /// Starts the network actor and waits until it listens. A port in use ends its task with nothing but a line in
-    /// the log, but then nobody answers the question for its state, which it takes only after listening.
+    /// Starts the network actor and waits until it listens. A port in use ends its task with nothing but
+    /// a line in the log, but then nobody answers the question for its state, which it takes only after
+    /// listening.
     async fn start_network(&self) -> Result<NetworkRef<Context>, ConsensusError> {
         let (sync, identity) = (sync_config(), self.network_identity()?);
         let network = spawn_network_actor(&self.config, &sync, identity, &self.registry, WireCodec).await;
@@ -263,8 +272,8 @@ impl Crew {
     }
 }
 
-/// Names for the streams of parts that this node publishes, never the same twice: the gossip between peers drops
-/// messages that it has seen.
+/// Names for the streams of parts that this node publishes, never the same twice: the gossip between
+/// peers drops messages that it has seen.
 struct StreamNames {
     run: [u8; 8],
     next: AtomicU64,
@@ -286,8 +295,8 @@ impl StreamNames {
     }
 }
 
-/// What the application may tell the engine, at any time and from any thread. If the engine has stopped, nothing
-/// happens; [`Started::ended`] says so.
+/// What the application may tell the engine, at any time and from any thread. If the engine has stopped,
+/// nothing happens; [`Started::ended`] says so.
 #[derive(Clone)]
 pub(crate) struct Engine {
     consensus: ConsensusRef<Context>,
@@ -300,8 +309,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Gives the verdict on a proposed block, whenever it is ready. For a past height it is without effect; for a
-    /// later one it is kept.
+    /// Gives the verdict on a proposed block, whenever it is ready. For a past height it is without
+    /// effect; for a later one it is kept.
     pub(crate) fn judged(&self, judged: Judged) {
         let value = convert::proposed_value(judged);
         let _ = self.consensus.cast(ConsensusMsg::ReceivedProposedValue(value, ValueOrigin::Consensus));
@@ -316,14 +325,16 @@ impl Engine {
         }
     }
 
-    /// Whether the engine has given up for safety's sake: its write-ahead log failed or contradicts it, and going on,
-    /// or starting again, could make it vote twice. It stays so until an operator has looked.
+    /// Whether the engine has given up for safety's sake: its write-ahead log failed or contradicts it,
+    /// and going on, or starting again, could make it vote twice. It stays so until an operator has
+    /// looked.
     #[must_use]
     pub(crate) fn is_halted(&self) -> bool {
         self.metrics.node_safety_failure.get() != 0
     }
 
-    /// Stops the engine in good order. Being killed instead loses nothing: every vote was durable before it was sent.
+    /// Stops the engine in good order. Being killed instead loses nothing: every vote was durable before
+    /// it was sent.
     pub(crate) async fn stop(&self) {
         for actor in self.actors.iter() {
             // The supervisor takes the end of an actor that it watches for a failure.

@@ -3,7 +3,6 @@
 //! *Deliberately absent:* any type of the engine.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::Serialize;
 use syngraph_protocol::block::Block;
@@ -11,7 +10,8 @@ use syngraph_protocol::certificate::{Certificate, MemberSet, Vote};
 use syngraph_protocol::codec;
 use syngraph_protocol::ids::{BlockId, Height, MemberId, NetworkId, Signature};
 
-/// An answer that may be given at any later time, from any thread. Each [`Event`] says what dropping it means.
+/// An answer that may be given at any later time, from any thread. Each [`Event`] says what dropping it
+/// means.
 pub(crate) struct Reply<T>(Box<dyn FnOnce(T) + Send>);
 
 impl<T> Reply<T> {
@@ -51,8 +51,8 @@ pub(crate) struct Judged {
     pub(crate) proposer: MemberId,
     /// The block.
     pub(crate) block: BlockId,
-    /// Whether it may be voted for. *Invalid* is written to the engine's log and never taken back: data that is
-    /// missing, or a clock that disagrees, is no reason for it. Withhold the verdict instead.
+    /// Whether it may be voted for. *Invalid* is written to the engine's log and never taken back: data
+    /// that is missing, or a clock that disagrees, is no reason for it. Withhold the verdict instead.
     pub(crate) valid: bool,
 }
 
@@ -113,7 +113,8 @@ pub(crate) enum Evidence {
 /// What the engine asks or tells the application; each says how soon its answer is due.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The engine listens. Answer at any time: consensus starts only then, so recover first, and let peers connect.
+    /// The engine listens. Answer at any time: consensus starts only then, so recover first, and let
+    /// peers connect.
     Ready {
         /// Where to begin. Dropped: consensus never starts.
         reply: Reply<Start>,
@@ -126,11 +127,13 @@ pub(crate) enum Event {
         round: u32,
         /// Whose turn it is to propose.
         proposer: MemberId,
-        /// The verdicts that are known for this height (all of them, after a crash). Dropped: the engine stops.
+        /// The verdicts that are known for this height (all of them, after a crash). Dropped: the engine
+        /// stops.
         reply: Reply<Vec<Judged>>,
     },
-    /// It is this node's turn: build a block, or propose again one that was judged valid in an earlier round. It must
-    /// be durable before it is named here, since the engine's log holds only its id. Then [`publish`] it.
+    /// It is this node's turn: build a block, or propose again one that was judged valid in an earlier
+    /// round. It must be durable before it is named here, since the engine's log holds only its id. Then
+    /// [`publish`] it.
     ///
     /// [`publish`]: super::Engine::publish
     Build {
@@ -138,9 +141,7 @@ pub(crate) enum Event {
         height: Height,
         /// The round.
         round: u32,
-        /// How long others wait for it. Later, or dropped: the round passes without a block.
-        timeout: Duration,
-        /// The block.
+        /// The block. Later than others wait for a proposal, or dropped: the round passes without a block.
         reply: Reply<BlockId>,
     },
     /// A block proposed again from an earlier round: [`publish`] it once more, for those who have missed it.
@@ -156,12 +157,13 @@ pub(crate) enum Event {
         /// The block.
         block: BlockId,
     },
-    /// A peer has sent a whole block. Its header is for `height` and its cut is the one the header binds; whether
-    /// `proposer` was to propose, and everything else, is for the application to judge. Whenever it has, it calls
+    /// A peer has sent a whole block. Its header is for `height` and its cut is the one the header binds;
+    /// whether `proposer` was to propose, and everything else, is for the application to judge. Whenever
+    /// it has, it calls
     /// [`judged`](super::Engine::judged).
     ///
-    /// May concern a later height than the current one. Dropped by this room when the application falls far behind;
-    /// the block then comes by sync.
+    /// May concern a later height than the current one. Dropped by this room when the application falls
+    /// far behind; the block then comes by sync.
     Proposal {
         /// The height.
         height: Height,
@@ -172,8 +174,9 @@ pub(crate) enum Event {
         /// The block.
         block: Box<Block>,
     },
-    /// A peer has voted or proposed in the height after the current one, by its own account (nothing is verified
-    /// yet): if the next height is being held back for want of work, it is time to begin. Once per height.
+    /// A peer has voted or proposed in the height after the current one, by its own account (nothing is
+    /// verified yet): if the next height is being held back for want of work, it is time to begin. Once
+    /// per height.
     PeerStarted {
         /// The height.
         height: Height,
@@ -186,17 +189,16 @@ pub(crate) enum Event {
         /// Dropped: this height is never offered to peers.
         reply: Reply<()>,
     },
-    /// The height is closed. Answer when the commit has ended and there is work for the next height: blocks are made
-    /// on demand.
+    /// The height is closed. Answer when the commit has ended and there is work for the next height:
+    /// blocks are made on demand.
     Finalized {
-        /// The proof, with at least the signatures of [`Event::Decided`].
-        certificate: Certificate,
         /// Who was seen to sign twice during this height.
         evidence: Vec<Evidence>,
         /// Where to go on. Dropped: there is no next height.
         reply: Reply<Start>,
     },
-    /// The lowest height whose block can be served to peers. Answer **at once**: nothing is synchronised meanwhile.
+    /// The lowest height whose block can be served to peers, asked about once a second and after every
+    /// decision. Answer **at once**: nothing is synchronised meanwhile.
     HistoryMin {
         /// Dropped: the engine stops.
         reply: Reply<Height>,
@@ -210,16 +212,10 @@ pub(crate) enum Event {
         /// Consecutive blocks from `from` on, as many as there are. Dropped: the peer gets no answer.
         reply: Reply<Vec<(Block, Certificate)>>,
     },
-    /// A peer has sent a block whose certificate the engine has verified against the voters of its height. Its cut
-    /// is the one its header binds. Answer at any time, but have a deadline: until the answer, the engine neither
-    /// asks again nor turns to another peer.
+    /// A peer has sent a block whose certificate the engine has verified against the voters of its
+    /// height. Its cut is the one its header binds. Answer at any time, but have a deadline: until the
+    /// answer, the engine neither asks again nor turns to another peer.
     Synced {
-        /// The height.
-        height: Height,
-        /// The round it was decided in.
-        round: u32,
-        /// Who proposed it there.
-        proposer: MemberId,
         /// The block.
         block: Box<Block>,
         /// Dropped: as [`SyncVerdict::NotYet`].

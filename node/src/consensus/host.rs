@@ -1,9 +1,10 @@
 //! The actor that the engine takes for its application.
 //!
-//! *Invariants.* It never waits and never blocks: each message becomes an [`Event`] whose [`Reply`] travels with it,
-//! or is answered on the spot. Its queue to the application is bounded; the engine's own questions, of which only a
-//! few can be open at a time, always find room in it, since peers' blocks may fill only a part. If the application
-//! has gone, or has stopped reading, the actor fails, and with it the engine.
+//! *Invariants.* It never waits and never blocks: each message becomes an [`Event`] whose [`Reply`]
+//! travels with it, or is answered on the spot. Its queue to the application is bounded; the engine's own
+//! questions, of which only a few can be open at a time, always find room in it, since peers' blocks may
+//! fill only a part. If the application has gone, or has stopped reading, the actor fails, and with it
+//! the engine.
 //!
 //! *Deliberately absent:* vote extensions. They are never asked for, and refused if they come.
 
@@ -87,10 +88,10 @@ impl HostState {
                 let (round, proposer) = (defined(round, height)?, proposer.0);
                 Event::RoundStarted { height: height.0, round, proposer, reply: verdicts(reply_to) }
             }
-            HostMsg::GetValue { height, round, timeout, reply_to } => {
+            HostMsg::GetValue { height, round, reply_to, timeout: _ } => {
                 let named = move |block| LocallyProposedValue::new(height, round, Value(block));
                 let (round, reply) = (defined(round, height)?, answer(reply_to, named));
-                Event::Build { height: height.0, round, timeout, reply }
+                Event::Build { height: height.0, round, reply }
             }
             HostMsg::RestreamValue { height, round, valid_round: _, address, value_id } => {
                 let round = defined(round, height)?;
@@ -105,8 +106,8 @@ impl HostState {
                 let certificate = convert::certificate(&certificate)?;
                 Event::Decided { certificate, reply: answer(reply_to, |()| ()) }
             }
-            HostMsg::Finalized { certificate, evidence, reply_to, extensions: _ } => Event::Finalized {
-                certificate: convert::certificate(&certificate)?,
+            // Without a target time the certificate is the one of the decision.
+            HostMsg::Finalized { evidence, reply_to, certificate: _, extensions: _ } => Event::Finalized {
                 evidence: convert::evidence(&evidence, self.network)?,
                 reply: self.next_start(reply_to),
             },
@@ -178,8 +179,8 @@ fn offer(events: &mpsc::Sender<Event>, event: Event) {
     }
 }
 
-/// A reply whose answer is translated for the engine. An engine that no longer listens has gone on, which is no
-/// fault.
+/// A reply whose answer is translated for the engine. An engine that no longer listens has gone on, which
+/// is no fault.
 fn answer<T: 'static, E: Send + 'static>(
     port: RpcReplyPort<E>,
     translate: impl FnOnce(T) -> E + Send + 'static,
@@ -205,8 +206,8 @@ fn decided_values(decided: Vec<(Block, Certificate)>) -> Vec<RawDecidedValue<Con
     decided.iter().take(SYNC_BLOCKS_MAX).map(value).collect()
 }
 
-/// The question about a synced block. Bytes that are no block, or another one than their id binds, are the peer's
-/// fault, and answered here.
+/// The question about a synced block. Bytes that are no block, or another one than their id binds, are
+/// the peer's fault, and answered here.
 fn synced(
     height: ids::Height,
     round: u32,
@@ -232,7 +233,7 @@ fn synced(
         SyncVerdict::Invalid => judged(false),
         SyncVerdict::NotYet => SyncedValueOutcome::LocalTransientError,
     });
-    Some(Event::Synced { height, round, proposer, block, reply })
+    Some(Event::Synced { block, reply })
 }
 
 /// Tells the application when a peer has gone on to the next height. Ends with the engine.

@@ -1,11 +1,11 @@
 //! Proposed blocks in pieces: cut by the proposer, put together by everyone else.
 //!
-//! *Invariants.* A block comes out only if every piece is there once, in place, and the id that the last piece names
-//! binds all of its bytes. What is kept meanwhile is bounded, per stream, per publisher and per neighbour; the oldest
-//! gives way, so nobody can keep others' blocks out by leaving streams open.
+//! *Invariants.* A block comes out only if every piece is there once, in place, and the id that the last
+//! piece names binds all of its bytes. What is kept meanwhile is bounded, per stream, per publisher and
+//! per neighbour; the oldest gives way, so nobody can keep others' blocks out by leaving streams open.
 //!
-//! *Deliberately absent:* whether the block is any good, whether the proposer was to propose, and clocks: a stream is
-//! stale when its height has passed.
+//! *Deliberately absent:* whether the block is any good, whether the proposer was to propose, and clocks:
+//! a stream is stale when its height has passed.
 
 use std::collections::BTreeMap;
 
@@ -128,8 +128,8 @@ impl Stream {
         self.end().is_some_and(|end| self.parts.len() as u64 == end + 1)
     }
 
-    /// Whether it can still be for `height` or later. A stream without its first part is for the height that was
-    /// current when it began, or for the one after.
+    /// Whether it can still be for `height` or later. A stream without its first part is for the height
+    /// that was current when it began, or for the one after.
     fn concerns(&self, height: Height) -> bool {
         self.height().or_else(|| self.opened_at.next()).is_some_and(|own| own >= height)
     }
@@ -174,8 +174,8 @@ impl PartStreams {
         self.streams.retain(|stream| stream.concerns(height));
     }
 
-    /// Takes in a part that `neighbour` brought and `publisher` signed (nobody, on a transport without signatures),
-    /// and gives the block if it was the last one missing.
+    /// Takes in a part that `neighbour` brought and `publisher` signed (nobody, on a transport without
+    /// signatures), and gives the block if it was the last one missing.
     ///
     /// # Errors
     /// [`PartError`]; the stream is dropped.

@@ -1,7 +1,7 @@
 //! How the engine is configured.
 //!
-//! *Invariants.* Peers are named by key: an address that does not say whom it belongs to is refused, and nobody else
-//! is let in. No step of any round takes longer than [`STEP_TIMEOUT_MAX`].
+//! *Invariants.* Peers are named by key: an address that does not say whom it belongs to is refused, and
+//! nobody else is let in. No step of any round takes longer than [`STEP_TIMEOUT_MAX`].
 //!
 //! *Deliberately absent:* everything that an operator cannot usefully change.
 
@@ -28,8 +28,9 @@ const CONNECTIONS_PER_IP_MAX: usize = 64;
 /// What signing and framing may add to a message between peers, in bytes.
 const FRAME_BYTES_MAX: usize = 1024;
 
-/// How much of the network's id stands in the names of channels, in hex digits. A name of more than 63 bytes is a
-/// panic in the broadcast library, and these only keep strangers apart: signatures bind the whole id.
+/// How much of the network's id stands in the names of channels, in hex digits. A name of more than 63
+/// bytes is a panic in the broadcast library, and these only keep strangers apart: signatures bind the
+/// whole id.
 const NETWORK_TAG_CHARS: usize = 16;
 
 /// How to run the engine.
@@ -43,7 +44,8 @@ pub(crate) struct Settings {
     pub(crate) peers: Vec<String>,
     /// How long the first round waits for a proposal; at most 10 s. Later rounds wait longer, up to 10 s.
     pub(crate) propose_timeout: Duration,
-    /// How long the first round waits for stragglers' votes; at most 10 s. Later rounds wait longer, up to 10 s.
+    /// How long the first round waits for stragglers' votes; at most 10 s. Later rounds wait longer, up
+    /// to 10 s.
     pub(crate) vote_timeout: Duration,
     /// The engine's write-ahead log of its votes. Losing it can make the node vote twice.
     pub(crate) wal: PathBuf,
@@ -105,7 +107,7 @@ pub(super) fn consensus_config(
 /// The configuration of catching up.
 pub(super) fn sync_config() -> ValueSyncConfig {
     let mut config = ValueSyncConfig {
-        // Zero: the tip is announced after every decision.
+        // Zero: the tip is announced after every decision, and once per peer.
         status_update_interval: Duration::ZERO,
         request_timeout: SYNC_TIMEOUT,
         batch_size: SYNC_BLOCKS_MAX,

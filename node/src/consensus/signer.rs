@@ -1,7 +1,7 @@
 //! Signatures of the consensus step, over the protocol's own bytes.
 //!
-//! *Invariants.* Votes, proposals and validator proofs are signed in three different domains; votes and proposals
-//! bind the network. Checking is `crypto::verify` (strict) and nothing else.
+//! *Invariants.* Votes, proposals and validator proofs are signed in three different domains; votes and
+//! proposals bind the network. Checking is `crypto::verify` (strict) and nothing else.
 //!
 //! *Deliberately absent:* a guard against signing twice. The engine keeps one, in its write-ahead log.
 
@@ -22,7 +22,8 @@ pub(super) struct VoteSigner {
 }
 
 impl VoteSigner {
-    /// Proves that the validator key owns a transport identity. Binds no network: what it says is true in all.
+    /// Proves that the validator key owns a transport identity. Binds no network: what it says is true in
+    /// all.
     pub(super) fn prove(&self, peer: Vec<u8>) -> ValidatorProof<Context> {
         let key = self.key.public().as_bytes().to_vec();
         let message = ValidatorProof::<Context>::signing_bytes(&key, &peer);

@@ -82,7 +82,8 @@ fn follower(member: u32) -> Identity {
     Identity { validator: None, ..validator(member) }
 }
 
-/// The least application: builds a block when asked, finds every block of its parent valid, decides up to a height.
+/// The least application: builds a block when asked, finds every block of its parent valid, decides up to
+/// a height.
 struct Application {
     member: MemberId,
     voters: MemberSet,
@@ -118,7 +119,7 @@ impl Application {
         match event {
             Event::Ready { reply } => reply.send(self.start()),
             Event::RoundStarted { reply, .. } => reply.send(Vec::new()),
-            Event::Build { height, round, reply, .. } => {
+            Event::Build { height, round, reply } => {
                 let block = self.build(height);
                 reply.send(block.id());
                 self.engine.publish(height, round, self.member, &block);
@@ -142,7 +143,7 @@ impl Application {
                 self.chain.push((block, certificate));
                 reply.send(());
             }
-            Event::Finalized { evidence, reply, .. } => {
+            Event::Finalized { evidence, reply } => {
                 assert_eq!(evidence, []);
                 if self.height() < self.last {
                     reply.send(self.start());
@@ -153,7 +154,7 @@ impl Application {
                 let wanted = |(block, _): &&(Block, Certificate)| (from..=to).contains(&block.header.height);
                 reply.send(self.chain.iter().filter(wanted).cloned().collect());
             }
-            Event::Synced { block, reply, .. } => {
+            Event::Synced { block, reply } => {
                 self.synced += 1;
                 self.blocks.insert(block.id(), *block);
                 reply.send(SyncVerdict::Valid);

@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::member;
 use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
+use crate::codes::Act;
 use crate::ids::{Hash, Height, Id, MemberId, Salt};
+use crate::limits::AGREEMENT_VERSIONS_MAX;
+use crate::name::Name;
 use crate::refusal::refusals;
 use crate::time::{Span, UtcMs};
 
@@ -156,7 +159,9 @@ refusals! {
         Ended = "AGR-ENDED": "the span of the terms has already ended",
         AssetUnknown { asset: Id } = "AGR-ASSET-UNKNOWN": "it grants asset {asset}, which does not exist",
         VersionForeign { version: Id } = "AGR-VERSION-FOREIGN": "version {version} is not one of the granted asset",
-        NotOwner { asset: Id } = "AGR-NOT-OWNER": "the licensor neither controls asset {asset} nor relies on an upstream grant",
+        NotOwner { asset: Id } = "AGR-NOT-OWNER": "the licensor neither controls asset {asset} nor may sublicense it by an upstream grant",
+        TermPinned { term: Name } = "AGR-TERM-PINNED": "an amendment must keep payer, grant, meter and currency of payment term {term}",
+        VersionsMax = "AGR-VERSIONS-MAX": "the agreement has been amended as often as it may",
         Pending = "AGR-PENDING": "another version is waiting for signatures",
     }
 }
@@ -220,28 +225,55 @@ pub(super) fn amend(ledger: &mut Ledger, at: &At, deed: &Amend) -> Result<(), Re
     if !matches!(agreement.status, Status::Active | Status::Signed) {
         return Err(AgreementError::Status { status: agreement.status }.into());
     }
-    let current = version(ledger, id, agreement.current)?;
+    let current = standing(ledger, id, agreement)?;
     require_party(&current.terms, at.member)?;
     if current.terms_hash != deed.previous {
         return Err(AgreementError::HashDiffers { expected: current.terms_hash }.into());
     }
-    let newest = version(ledger, id, agreement.versions)?;
-    if newest.status == Status::Proposed {
-        return Err(AgreementError::Pending.into());
+    let number = agreement.versions.checked_add(1).filter(|number| *number <= AGREEMENT_VERSIONS_MAX);
+    let number = number.ok_or(AgreementError::VersionsMax)?;
+    check_pinned(&current.terms, &deed.terms)?;
+    // Who leaves by the amendment would have to sign it too.
+    let leaves = current.terms.parties.iter().find(|party| deed.terms.party(party.member).is_none());
+    if let Some(party) = leaves {
+        return Err(AgreementError::NotParty { member: party.member }.into());
     }
-    let number = agreement.versions.checked_add(1).ok_or(AgreementError::Pending)?;
-    let mut parties = current.terms.parties.clone();
     let amended = new_version(ledger, at, &deed.terms, deed.salt, deed.deadline, Some(deed.previous))?;
-    // Who leaves by the amendment must sign it too.
-    parties.retain(|party| amended.terms.party(party.member).is_none());
-    if let Some(missing) = parties.first() {
-        return Err(AgreementError::NotParty { member: missing.member }.into());
-    }
     if let Some(agreement) = ledger.agreements.get_mut(&id) {
         agreement.versions = number;
     }
     ledger.emit(Event::AgreementProposed { agreement: id, version: number });
     store_signed(ledger, at, id, number, amended);
+    Ok(())
+}
+
+/// The version that an amendment would follow: the newest that did not lapse.
+fn standing<'a>(
+    ledger: &'a Ledger,
+    id: Id,
+    agreement: &Agreement,
+) -> Result<&'a AgreementVersion, AgreementError> {
+    for number in (1..=agreement.versions).rev() {
+        let known = version(ledger, id, number)?;
+        match known.status {
+            Status::Lapsed => {}
+            Status::Proposed => return Err(AgreementError::Pending),
+            _ => return Ok(known),
+        }
+    }
+    Err(AgreementError::VersionUnknown { version: agreement.current })
+}
+
+/// A payment term keeps its line through amendments, so it keeps what the line is.
+fn check_pinned(before: &Terms, after: &Terms) -> Result<(), AgreementError> {
+    let line =
+        |payment: &Payment| (payment.payer, payment.grant, payment.meter.clone(), payment.term.currency);
+    for payment in &after.payments {
+        let known = before.payments.iter().find(|known| known.id == payment.id);
+        if known.is_some_and(|known| line(known) != line(payment)) {
+            return Err(AgreementError::TermPinned { term: payment.id.clone() });
+        }
+    }
     Ok(())
 }
 
@@ -283,8 +315,8 @@ fn require_party(terms: &Terms, member: MemberId) -> Result<(), AgreementError> 
     terms.party(member).map(|_| ()).ok_or(AgreementError::NotParty { member })
 }
 
-/// The granted assets exist, and the licensor may license them: as controller, as
-/// owner, or relying on an upstream grant.
+/// The granted assets exist, and the licensor may license them: as controller, or by an
+/// upstream grant that lets it sublicense.
 fn check_grant(ledger: &Ledger, terms: &Terms, grant: &Grant) -> Result<(), AgreementError> {
     for granted in &grant.assets {
         let id = granted.asset;
@@ -294,12 +326,26 @@ fn check_grant(ledger: &Ledger, terms: &Terms, grant: &Grant) -> Result<(), Agre
                 return Err(AgreementError::VersionForeign { version: *version });
             }
         }
-        let owns = asset.owners().iter().any(|owner| owner.member == grant.licensor);
-        if !owns && asset.controller != grant.licensor && terms.upstream.is_empty() {
+        let relied_on = |upstream| may_sublicense(ledger, upstream, granted, grant.licensor);
+        if asset.controller != grant.licensor && !terms.upstream.iter().any(relied_on) {
             return Err(AgreementError::NotOwner { asset: id });
         }
     }
     Ok(())
+}
+
+/// Whether an upstream grant lets this member sublicense these versions of an asset.
+fn may_sublicense(ledger: &Ledger, upstream: &GrantRef, granted: &GrantAsset, licensor: MemberId) -> bool {
+    let sublicense = Act::new("sublicense");
+    granted_to(ledger, upstream, licensor).is_some_and(|grant| {
+        let covers = |held: &GrantAsset| {
+            let listed = |version| held.versions.contains(version);
+            let all = held.versions.is_empty();
+            held.asset == granted.asset
+                && (all || (!granted.versions.is_empty() && granted.versions.iter().all(listed)))
+        };
+        grant.acts.iter().any(|act| act.covers(&sublicense)) && grant.assets.iter().any(covers)
+    })
 }
 
 fn version(ledger: &Ledger, id: Id, number: u32) -> Result<&AgreementVersion, AgreementError> {
@@ -412,8 +458,17 @@ pub fn terms_at(ledger: &Ledger, agreement: Id, at: UtcMs) -> Option<(u32, &Term
     Some((held.version, &ledger.terms.get(&(agreement, held.version))?.terms))
 }
 
-/// The grant, if it is in an agreement that was ever in force, covers this asset
-/// version and names this member among its licensees.
+/// The grant, if it is in an agreement that was ever in force and names this member
+/// among its licensees.
+fn granted_to<'a>(ledger: &'a Ledger, wanted: &GrantRef, licensee: MemberId) -> Option<&'a Grant> {
+    let agreement = ledger.agreements.get(&wanted.agreement)?;
+    let number = agreement.in_force.last()?.version;
+    let terms = &ledger.terms.get(&(wanted.agreement, number))?.terms;
+    let grant = terms.grants.get(usize::from(wanted.grant))?;
+    (grant.licenses(licensee) && terms.party(licensee).is_some()).then_some(grant)
+}
+
+/// The same, if it also covers this asset version.
 #[must_use]
 pub fn grant_on<'a>(
     ledger: &'a Ledger,
@@ -421,11 +476,6 @@ pub fn grant_on<'a>(
     version: Id,
     licensee: MemberId,
 ) -> Option<&'a Grant> {
-    let agreement = ledger.agreements.get(&wanted.agreement)?;
-    let number = agreement.in_force.last()?.version;
-    let terms = &ledger.terms.get(&(wanted.agreement, number))?.terms;
-    let grant = terms.grants.get(usize::from(wanted.grant))?;
     let asset = ledger.versions.get(&version)?.published.asset;
-    let fits = grant.covers_asset(asset, version) && grant.licenses(licensee);
-    fits.then_some(grant)
+    granted_to(ledger, wanted, licensee).filter(|grant| grant.covers_asset(asset, version))
 }

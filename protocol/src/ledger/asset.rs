@@ -9,9 +9,10 @@ use super::proposal::{self, Change};
 pub use super::royalty::waterfall::Owner;
 use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
+use crate::codec;
 use crate::codes::Place;
 use crate::ids::{Hash, Height, Id, MemberId};
-use crate::limits::{LICENCE_BYTES_MAX, OWNERS_MAX};
+use crate::limits::{LICENCE_BYTES_MAX, OWNERS_MAX, STATE_VALUE_BYTES_MAX};
 use crate::money::Weight;
 use crate::name::Name;
 use crate::refusal::refusals;
@@ -87,6 +88,7 @@ pub struct PublishVersion {
     /// SHA-256 of its content.
     pub content: Hash,
     /// Size of its content, in bytes.
+    #[serde(with = "crate::money::decimal")]
     pub size_bytes: u64,
     /// When it was released.
     pub released: UtcMs,
@@ -181,6 +183,7 @@ refusals! {
         Licence = "AST-LICENCE": "a licence is 1 to 1,024 bytes of printable ASCII",
         Owners = "AST-OWNERS": "owners must be 1 to 1,024, sorted by member, each once",
         Weight = "AST-WEIGHT": "every owner needs a weight above 0",
+        Splits = "AST-SPLITS": "the asset's owners have changed too often to record more",
         Date = "AST-DATE": "the date is outside the years 0 to 9999",
     }
 }
@@ -337,7 +340,8 @@ pub(super) fn set_split(ledger: &mut Ledger, at: &At, deed: &SetSplit) -> Result
 /// Carries out an approved change of owners.
 pub(super) fn enact_split(ledger: &mut Ledger, at: &At, change: &SplitChange) -> Result<(), Refusal> {
     let next_month = Month::of(at.time).ok_or(AssetError::Date)?.next();
-    let asset = ledger.assets.get_mut(&change.asset).ok_or(AssetError::Unknown { asset: change.asset })?;
+    let asset = ledger.assets.get(&change.asset).ok_or(AssetError::Unknown { asset: change.asset })?;
+    let mut asset = asset.clone();
     let owners = change.owners.clone();
     if change.initial {
         // Registered owners hold from the beginning, whenever the last one approves.
@@ -349,6 +353,10 @@ pub(super) fn enact_split(ledger: &mut Ledger, at: &At, change: &SplitChange) ->
         asset.splits.retain(|split| split.from != from);
         asset.splits.push(Split { from, owners });
     }
+    if codec::encode(&asset).len() > STATE_VALUE_BYTES_MAX {
+        return Err(AssetError::Splits.into());
+    }
+    ledger.assets.put(change.asset, asset);
     ledger.emit(Event::SplitChanged { asset: change.asset });
     Ok(())
 }

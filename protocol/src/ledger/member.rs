@@ -159,6 +159,7 @@ refusals! {
         NeedsNode { name: Name } = "MEM-NEEDS-NODE": "{name} has voting power and names no node keys",
         KeyUnknown { key: PublicKey } = "KEY-UNKNOWN": "key {key} is not registered",
         KeyTaken { key: PublicKey } = "KEY-TAKEN": "key {key} is already registered",
+        KeyShared { key: PublicKey } = "KEY-SHARED": "key {key} is named twice; every purpose needs its own",
         KeyPossession { key: PublicKey } = "KEY-POSSESSION": "no valid proof that key {key} is held by its member",
         KeyMember { member: MemberId } = "KEY-MEMBER": "the key belongs to member {member}",
         KeyPurpose { kind: BodyKind } = "KEY-PURPOSE": "this key may not sign {kind:?}",
@@ -260,6 +261,11 @@ impl AdmitMember {
     /// As [`MemberProfile::check`]; `KEY-POSSESSION` if proofs are missing.
     pub fn check(&self) -> Result<(), Refusal> {
         self.profile.check()?;
+        let mut keys: Vec<_> = self.profile.keys().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        if let Some(&key) = keys.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
+            return Err(MemberError::KeyShared { key }.into());
+        }
         if self.possession.len() != self.profile.keys().count() {
             return Err(MemberError::KeyPossession { key: self.profile.root }.into());
         }

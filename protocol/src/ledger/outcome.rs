@@ -20,7 +20,7 @@ pub enum Outcome {
     },
     /// Its rows were judged one by one.
     Usage {
-        /// Rows that are licensed and charged.
+        /// Rows that count: charged, or kept to reconcile with the reporter's.
         rated: u32,
         /// Rows that are recorded and not covered by their grant.
         flagged: u32,

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::finding::{self, Severity, Subject};
+use super::royalty::dynamic::UNOBSERVED;
 use super::royalty::netting::{self, Carry, Obligation, Payment};
 use super::royalty::waterfall::Share;
 use super::table::Record;
@@ -23,7 +24,7 @@ use super::{At, Event, Ledger, Refusal};
 use crate::codec;
 use crate::ids::{Hash, Height, Id, MemberId};
 use crate::merkle;
-use crate::money::{Currency, Micro, Minor, MoneyError};
+use crate::money::{Currency, Micro, Minor, MoneyError, Ppm};
 use crate::name::Name;
 use crate::refusal::refusals;
 use crate::time::Month;
@@ -70,7 +71,9 @@ pub struct Line {
     pub quantity: u64,
     /// What was charged, by asset version; without rows the versions it is charged for.
     pub versions: Vec<(Id, u64)>,
-    /// The charge, after multiplier, minimum and cap.
+    /// The factor that a dynamic term read; 100 % if nothing was observed.
+    pub multiplier: Option<Ppm>,
+    /// The charge, after multiplier, minimum and cap; 0 while the line is held.
     pub charge: Micro,
     /// Of it, set off against an advance.
     pub recouped: Micro,
@@ -208,8 +211,11 @@ fn total_with(ledger: &Ledger, key: &LineKey, line: &Line) -> Result<LineTotal, 
 /// Stores a line, its running total, and a finding if it is held.
 fn post(ledger: &mut Ledger, key: LineKey, line: Line, total: LineTotal) {
     let (month, agreement, term, payer) = key.clone();
+    let subject = Subject { agreement, grant: line.grant, member: payer, month };
+    if line.multiplier.is_some() {
+        finding::record(ledger, UNOBSERVED, Severity::W, subject.clone(), 0, line.quantity);
+    }
     if line.held.is_some() {
-        let subject = Subject { agreement, grant: line.grant, member: payer, month };
         finding::record(ledger, "LINE-HELD", Severity::E, subject, 0, line.quantity);
     }
     ledger.line_totals.put((agreement, term, payer), total);

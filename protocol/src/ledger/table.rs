@@ -2,7 +2,7 @@
 //!
 //! *Invariants.* A clone shares all its content, so that an undecided block is a clone
 //! that is kept or dropped, and readers hold a snapshot without a lock. Everything
-//! written since the last [`Table::drain`] is known, so that only changed values are
+//! written since the last block is known, so that only changed values are
 //! encoded and hashed.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The ledger as a whole: from a signature to a payment.
 
+mod abuse;
+
 use super::agreement::{Amend, Countersign, OnExcess, Propose, Status, terms::Cap};
 use super::asset::{AssetClass, SetSplit};
 use super::lineage::{DeclareLineage, Parent, Relation};
@@ -10,6 +12,7 @@ use super::usage::ReportUsage;
 use super::*;
 use crate::codes::{Meter, Place};
 use crate::entry::BodyKind;
+use crate::ids::Hash;
 use crate::ledger::asset::Owner;
 use crate::money::{Micro, Weight};
 use crate::name::Name;
@@ -17,7 +20,7 @@ use crate::testing::*;
 use crate::time::{DAY_MS, Month};
 
 /// Member 0's model, licensed to member 2 and signed by both.
-fn licensed(world: &mut World) -> (Id, Id) {
+pub(super) fn licensed(world: &mut World) -> (Id, Id) {
     let (asset, version) = world.model();
     let terms = licence(asset);
     let hash = terms.root(&SALT, None);
@@ -28,18 +31,18 @@ fn licensed(world: &mut World) -> (Id, Id) {
     (agreement, version)
 }
 
-fn use_it(world: &mut World, number: u32, usage: ReportUsage) -> Outcome {
+pub(super) fn use_it(world: &mut World, number: u32, usage: ReportUsage) -> Outcome {
     let entry = world.sign(number, Body::ReportUsage(usage));
     world.block(vec![entry]).outcomes.remove(0)
 }
 
-fn usage(rated: u32, flagged: u32, refused: &[(&str, &[u16])]) -> Outcome {
+pub(super) fn usage(rated: u32, flagged: u32, refused: &[(&str, &[u16])]) -> Outcome {
     let refused =
         refused.iter().map(|(rule, rows)| RefusedRows { rule: (*rule).into(), rows: rows.to_vec() });
     Outcome::Usage { rated, flagged, refused: refused.collect() }
 }
 
-const PAST: UtcMs = START.minus_ms(60 * DAY_MS);
+pub(super) const PAST: UtcMs = START.minus_ms(60 * DAY_MS);
 
 #[test]
 fn metered_use_becomes_money() {
@@ -181,7 +184,7 @@ fn rows_are_refused_one_by_one() {
     assert_eq!(use_it(&mut world, 1, by_stranger), usage(0, 0, &[("USE-REPORTER", &[0])]));
     let by_licensor = report(agreement, version, &[(PAST, 9, 77)]);
     assert_eq!(use_it(&mut world, 0, by_licensor), usage(1, 0, &[]));
-    let charged: u64 = world.ledger.meters.iter().flat_map(|(_, m)| &m.parts).map(|part| part.rated).sum();
+    let charged: u64 = world.ledger.meters.iter().map(|(_, metered)| metered.rated).sum();
     assert_eq!(charged, 1, "only the reporter's rows charge");
     let nowhere = report(Id::from_bytes([3; 32]), version, &[(PAST, 10, 1)]);
     assert_eq!(use_it(&mut world, 2, nowhere), usage(0, 0, &[("USE-AGREEMENT", &[0])]));

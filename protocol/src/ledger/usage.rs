@@ -4,24 +4,22 @@
 //! even if it is not licensed (then it is flagged and not charged). Only the rows of the
 //! grant's reporter are charged. A row is never split.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::agreement::OnExcess;
 use super::finding::{self, Severity, Subject};
-use super::rights::{self, Dimension, Judgement, Question, Verdict};
 use super::table::Record;
 use super::{At, Event, Ledger, Outcome, Refusal, RefusedRows};
 use crate::codes::{Act, Meter, Place, Purpose};
 use crate::ids::{EventId, Id, MemberId};
 use crate::limits::{CONTEXTS_PER_ENTRY_MAX, ROWS_PER_ENTRY_MAX};
 use crate::refusal::refusals;
-use crate::time::{Month, Span, UtcMs};
+use crate::time::{Month, UtcMs};
 
+mod batch;
 pub mod event_ids;
 
-use event_ids::{EventDay, is_uuid_v7, time_of};
+use batch::{Licensed, Verdicts};
+use event_ids::{EventDay, is_uuid_v7};
 
 /// A batch of metered events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,23 +62,14 @@ pub struct UsageRow {
     /// Position of its context in the batch.
     pub context: u8,
     /// Units of the meter.
+    #[serde(with = "crate::money::decimal")]
     pub quantity: u64,
 }
 
-/// What was metered of a grant, payer and meter in a month.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was metered of one asset version under one version of an agreement, for one
+/// grant, payer, meter and month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metered {
-    /// By agreement version and asset version, sorted.
-    pub parts: Vec<MeteredPart>,
-}
-
-/// What was metered of one asset version under one version of the agreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeteredPart {
-    /// The version of the agreement in force; 0 if none was.
-    pub agreement_version: u32,
-    /// The asset version.
-    pub version: Id,
     /// Units that are charged.
     pub rated: u64,
     /// Units that are not licensed.
@@ -91,12 +80,61 @@ pub struct MeteredPart {
     pub rows: u64,
 }
 
-/// (month, agreement, grant, payer, meter).
-pub type MeterKey = (Month, Id, u16, MemberId, Meter);
+/// Names a meter's reading.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MeterKey {
+    /// The month of use.
+    pub month: Month,
+    /// The agreement relied on.
+    pub agreement: Id,
+    /// The grant relied on.
+    pub grant: u16,
+    /// Who pays.
+    pub payer: MemberId,
+    /// What is counted.
+    pub meter: Meter,
+    /// The version of the agreement in force; 0 if none was.
+    pub agreement_version: u32,
+    /// The asset version.
+    pub version: Id,
+}
+
+impl MeterKey {
+    /// Comes before every reading of a grant and payer in a month.
+    fn first(month: Month, agreement: Id, grant: u16, payer: MemberId) -> Self {
+        let (meter, version) = (Meter::new(""), Id::from_bytes([0; 32]));
+        Self { month, agreement, grant, payer, meter, agreement_version: 0, version }
+    }
+}
 
 impl Record for Metered {
     type Key = MeterKey;
     const KIND: u8 = 0x40;
+}
+
+/// All readings of an agreement in a month, in order.
+pub fn readings_of(
+    ledger: &Ledger,
+    month: Month,
+    agreement: Id,
+) -> impl Iterator<Item = (&MeterKey, &Metered)> {
+    let first = MeterKey::first(month, agreement, 0, MemberId::new(0));
+    ledger.meters.range(first..).take_while(move |(key, _)| (key.month, key.agreement) == (month, agreement))
+}
+
+/// The readings of a grant and payer in a month, in order.
+pub fn readings(
+    ledger: &Ledger,
+    month: Month,
+    agreement: Id,
+    grant: u16,
+    payer: MemberId,
+) -> impl Iterator<Item = (&MeterKey, &Metered)> {
+    let first = MeterKey::first(month, agreement, grant, payer);
+    let same = move |key: &MeterKey| {
+        (key.month, key.agreement, key.grant, key.payer) == (month, agreement, grant, payer)
+    };
+    ledger.meters.range(first..).take_while(move |(key, _)| same(key))
 }
 
 /// Units charged over all months: what caps "in all" count.
@@ -125,6 +163,7 @@ refusals! {
         DayFull = "USE-DAY-FULL": "the member has recorded as many events of that day as it may",
         Agreement = "USE-AGREEMENT": "there is no such agreement, or it has no such grant",
         Reporter = "USE-REPORTER": "the signer is no party to the agreement",
+        Version { version: Id } = "USE-VERSION": "there is no asset version {version}",
         Payer = "USE-PAYER": "the payer is no party to the agreement",
         Overflow = "USE-OVERFLOW": "the meter would exceed 2^64 - 1 units",
     }
@@ -159,86 +198,15 @@ impl ReportUsage {
     }
 }
 
-/// What holds for all rows of a context within a span of time.
-struct Judged {
-    steady: Span,
-    month: Month,
-    result: Result<Licensed, UsageError>,
-}
-
-/// A context whose rows are recorded.
-struct Licensed {
-    agreement_version: u32,
-    /// Why its rows are not charged, if they are not.
-    flag: Option<&'static str>,
-    /// Whether its rows only reconcile.
-    counter: bool,
-    caps: Vec<Allowance>,
-    tally: Tally,
-    /// Units the meter had before, of any kind.
-    metered_before: u64,
-}
-
-/// What is left of a cap.
-struct Allowance {
-    left: u64,
-    on_excess: OnExcess,
-}
-
-/// What the rows of a batch add to a meter.
-#[derive(Default)]
-struct Tally {
-    rated: u64,
-    flagged: u64,
-    counter: u64,
-    rows: u64,
-    over_cap: (u64, u64),
-    unlicensed: (u64, u64),
-}
-
-/// What a row comes to.
-enum Row {
-    Rated,
-    Flagged,
-}
-
-/// One report while it is applied.
-struct Batch<'a> {
-    ledger: &'a Ledger,
-    at: &'a At,
-    report: &'a ReportUsage,
-    judged: Vec<Vec<Judged>>,
-    /// Accepted ids by day.
-    accepted: BTreeMap<i64, Vec<EventId>>,
-    refused: BTreeMap<&'static str, Vec<u16>>,
-    rated: u32,
-    flagged: u32,
-}
-
 /// Applies a report: judges each row, records the events, meters and findings.
 pub(super) fn report(ledger: &mut Ledger, at: &At, report: &ReportUsage) -> Outcome {
-    let mut batch = Batch {
-        ledger,
-        at,
-        report,
-        judged: report.contexts.iter().map(|_| Vec::new()).collect(),
-        accepted: BTreeMap::new(),
-        refused: BTreeMap::new(),
-        rated: 0,
-        flagged: 0,
-    };
-    batch.run();
-    let Batch { judged, accepted, refused, rated, flagged, .. } = batch;
+    let Verdicts { licensed, accepted, refused, rated, flagged } = batch::judge_rows(ledger, at, report);
     for (day, mut ids) in accepted {
         ids.sort_unstable();
         ledger.event_ids.add((at.member, day), ids.into());
     }
-    for (context, judged) in report.contexts.iter().zip(judged) {
-        for Judged { month, result, .. } in judged {
-            if let Ok(licensed) = result {
-                meter(ledger, context, month, &licensed);
-            }
-        }
+    for licensed in licensed {
+        meter(ledger, licensed);
     }
     ledger.count_rows(u64::from(rated).saturating_add(u64::from(flagged)));
     ledger.emit(Event::UsageSealed { member: at.member, rated, flagged });
@@ -246,251 +214,37 @@ pub(super) fn report(ledger: &mut Ledger, at: &At, report: &ReportUsage) -> Outc
     Outcome::Usage { rated, flagged, refused: refused.collect() }
 }
 
-impl Batch<'_> {
-    fn run(&mut self) {
-        let repeated = self.repeated();
-        for (position, (row, repeated)) in (0_u16..).zip(self.report.rows.iter().zip(repeated)) {
-            let result = if repeated { Err(UsageError::Duplicate) } else { self.row(row) };
-            match result {
-                Ok(Row::Rated) => self.rated = self.rated.saturating_add(1),
-                Ok(Row::Flagged) => self.flagged = self.flagged.saturating_add(1),
-                Err(error) => self.refused.entry(error.rule()).or_default().push(position),
-            }
-        }
-    }
-
-    /// For each row, whether its id stands earlier in the same batch.
-    fn repeated(&self) -> Vec<bool> {
-        let mut order: Vec<usize> = (0..self.report.rows.len()).collect();
-        let id = |position: &usize| self.report.rows.get(*position).map(|row| row.event_id);
-        order.sort_by_key(id);
-        let mut repeated = vec![false; order.len()];
-        for pair in order.windows(2) {
-            let [earlier, later] = pair else { continue };
-            if id(earlier) == id(later)
-                && let Some(mark) = repeated.get_mut(*later)
-            {
-                *mark = true;
-            }
-        }
-        repeated
-    }
-
-    fn row(&mut self, row: &UsageRow) -> Result<Row, UsageError> {
-        let moment = time_of(&row.event_id);
-        let (ledger, member) = (self.ledger, self.at.member);
-        if moment < ledger.floor() {
-            return Err(UsageError::Late);
-        }
-        if moment > self.at.time.plus_ms(ledger.params().usage_future_ms) {
-            return Err(UsageError::Future);
-        }
-        if ledger.event_ids.contains(member, &row.event_id) {
-            return Err(UsageError::Duplicate);
-        }
-        self.check_day(moment.day())?;
-        let kind = self.judged_at(usize::from(row.context), moment)?.count(row.quantity)?;
-        self.accepted.entry(moment.day()).or_default().push(row.event_id);
-        Ok(kind)
-    }
-
-    fn check_day(&self, day: i64) -> Result<(), UsageError> {
-        let key = (self.at.member, day);
-        let sealed = self.ledger.event_days.get(&key).map_or(0, |day| day.count);
-        let here = self.accepted.get(&day).map_or(0, Vec::len);
-        let counted = sealed
-            .saturating_add(self.ledger.event_ids.fresh_count(key))
-            .saturating_add(u64::try_from(here).unwrap_or(u64::MAX));
-        if counted >= self.ledger.params().rows_per_member_day_max {
-            return Err(UsageError::DayFull);
-        }
-        Ok(())
-    }
-
-    /// The judgement of a context at a moment, made once for each span.
-    fn judged_at(&mut self, context: usize, moment: UtcMs) -> Result<&mut Licensed, UsageError> {
-        let (Some(asked), Some(known)) = (self.report.contexts.get(context), self.judged.get_mut(context))
-        else {
-            return Err(UsageError::NoContext { row: context });
-        };
-        let position = known.iter().position(|judged| judged.steady.contains(moment));
-        let position = position.unwrap_or_else(|| {
-            known.push(judge(self.ledger, self.at.member, asked, moment));
-            known.len().saturating_sub(1)
-        });
-        let judged = known.get_mut(position).ok_or(UsageError::NoContext { row: context })?;
-        judged.result.as_mut().map_err(|error| error.clone())
-    }
-}
-
-/// Judges a context at a moment, for as long as the answer holds within the month.
-fn judge(ledger: &Ledger, reporter: MemberId, context: &UsageContext, at: UtcMs) -> Judged {
-    let question = Question {
-        member: context.payer,
-        agreement: context.agreement,
-        grant: context.grant,
-        version: context.version,
-        act: &context.act,
-        purpose: &context.purpose,
-        place: &context.territory,
-        at,
-    };
-    let judgement = rights::judge(ledger, &question);
-    let (Some(month), Some(span)) = (Month::of(at), Month::of(at).and_then(Month::span)) else {
-        let steady = Span { from: at, until: at.plus_ms(1) };
-        return Judged { steady, month: Month::EPOCH, result: Err(UsageError::Future) };
-    };
-    let steady =
-        Span { from: judgement.steady.from.max(span.from), until: judgement.steady.until.min(span.until) };
-    Judged { steady, month, result: license(ledger, reporter, context, month, &judgement) }
-}
-
-/// Decides whether the reporter's rows count, and what is left of the caps.
-fn license(
-    ledger: &Ledger,
-    reporter: MemberId,
-    context: &UsageContext,
-    month: Month,
-    judgement: &Judgement,
-) -> Result<Licensed, UsageError> {
-    let agreement = ledger.agreements.get(&context.agreement).ok_or(UsageError::Agreement)?;
-    // Before an agreement is in force, the version that was proposed says who it is about.
-    let number = judgement.agreement_version.unwrap_or(agreement.current);
-    let terms = ledger.terms.get(&(context.agreement, number)).ok_or(UsageError::Agreement)?;
-    let grant = terms.terms.grants.get(usize::from(context.grant)).ok_or(UsageError::Agreement)?;
-    if terms.terms.party(reporter).is_none() {
-        return Err(UsageError::Reporter);
-    }
-    if terms.terms.party(context.payer).is_none() {
-        return Err(UsageError::Payer);
-    }
-    let counter = reporter != grant.reporter_for(context.payer);
-    let flag = match judgement.verdict {
-        Verdict::Permit => None,
-        Verdict::Deny | Verdict::Undetermined => Some(flag_rule(judgement)),
-    };
-    let key = (month, context.agreement, context.grant, context.payer, context.meter.clone());
-    let metered = ledger.meters.get(&key);
-    let caps = grant.caps.iter().filter(|cap| cap.meter.covers(&context.meter)).map(|cap| {
-        let used = if cap.per_period { rated(metered) } else { total(ledger, context) };
-        Allowance { left: cap.quantity.saturating_sub(used), on_excess: cap.on_excess }
-    });
-    Ok(Licensed {
-        agreement_version: judgement.agreement_version.unwrap_or(0),
-        flag,
-        counter,
-        caps: caps.collect(),
-        tally: Tally::default(),
-        metered_before: metered.map_or(0, Metered::units),
-    })
-}
-
-fn rated(metered: Option<&Metered>) -> u64 {
-    metered.map_or(0, |metered| metered.parts.iter().fold(0, |sum, part| sum.saturating_add(part.rated)))
-}
-
-fn total(ledger: &Ledger, context: &UsageContext) -> u64 {
-    let key = (context.agreement, context.grant, context.payer, context.meter.clone());
-    ledger.totals.get(&key).map_or(0, |total| total.rated)
-}
-
-/// The finding that fits what failed.
-fn flag_rule(judgement: &Judgement) -> &'static str {
-    let mut failed = judgement.failed();
-    match (failed.next(), failed.next()) {
-        (Some(Dimension::Territory), None) => "USE-OUT-TERR",
-        _ => "USE-UNLICENSED",
-    }
-}
-
-impl Metered {
-    /// All units, charged or not.
-    fn units(&self) -> u64 {
-        let units = self.parts.iter().flat_map(|part| [part.rated, part.flagged, part.counter]);
-        units.fold(0, u64::saturating_add)
-    }
-
-    fn part(&mut self, agreement_version: u32, version: Id) -> &mut MeteredPart {
-        let key = |part: &MeteredPart| (part.agreement_version, part.version);
-        let position = match self.parts.binary_search_by_key(&(agreement_version, version), key) {
-            Ok(position) => position,
-            Err(position) => {
-                let part =
-                    MeteredPart { agreement_version, version, rated: 0, flagged: 0, counter: 0, rows: 0 };
-                self.parts.insert(position, part);
-                position
-            }
-        };
-        &mut self.parts[position]
-    }
-}
-
-impl Licensed {
-    /// Counts one row.
-    fn count(&mut self, quantity: u64) -> Result<Row, UsageError> {
-        let tally = &mut self.tally;
-        let units = [tally.rated, tally.flagged, tally.counter, quantity];
-        units
-            .iter()
-            .try_fold(self.metered_before, |sum, part| sum.checked_add(*part))
-            .ok_or(UsageError::Overflow)?;
-        tally.rows = tally.rows.saturating_add(1);
-        let more = |(rows, sum): (u64, u64)| (rows.saturating_add(1), sum.saturating_add(quantity));
-        if self.counter {
-            tally.counter = tally.counter.saturating_add(quantity);
-            return Ok(Row::Rated);
-        }
-        if self.flag.is_some() {
-            tally.flagged = tally.flagged.saturating_add(quantity);
-            tally.unlicensed = more(tally.unlicensed);
-            return Ok(Row::Flagged);
-        }
-        let mut over = self.caps.iter().filter(|cap| cap.left < quantity).peekable();
-        if over.peek().is_some() {
-            let blocked = over.any(|cap| cap.on_excess == OnExcess::Block);
-            tally.over_cap = more(tally.over_cap);
-            if blocked {
-                tally.flagged = tally.flagged.saturating_add(quantity);
-                return Ok(Row::Flagged);
-            }
-        }
-        for cap in &mut self.caps {
-            cap.left = cap.left.saturating_sub(quantity);
-        }
-        tally.rated = tally.rated.saturating_add(quantity);
-        Ok(Row::Rated)
-    }
-}
-
 /// Adds what a batch counted to the meters, and records its findings.
-fn meter(ledger: &mut Ledger, context: &UsageContext, month: Month, licensed: &Licensed) {
-    let tally = &licensed.tally;
+fn meter(ledger: &mut Ledger, licensed: Licensed) {
+    let Licensed { key, flag, tally, .. } = licensed;
     if tally.rows == 0 {
         return;
     }
-    let UsageContext { agreement, grant, version, payer, .. } = *context;
-    let key = (month, agreement, grant, payer, context.meter.clone());
-    let mut metered = ledger.meters.get(&key).cloned().unwrap_or_default();
-    let part = metered.part(licensed.agreement_version, version);
-    part.rated = part.rated.saturating_add(tally.rated);
-    part.flagged = part.flagged.saturating_add(tally.flagged);
-    part.counter = part.counter.saturating_add(tally.counter);
-    part.rows = part.rows.saturating_add(tally.rows);
-    ledger.meters.put(key, metered);
+    let MeterKey { month, agreement, grant, payer, version, .. } = key;
     if tally.rated > 0 {
-        let key = (agreement, grant, payer, context.meter.clone());
-        let mut total = ledger.totals.get(&key).copied().unwrap_or_default();
+        let total_key = (agreement, grant, payer, key.meter.clone());
+        let mut total = ledger.totals.get(&total_key).copied().unwrap_or_default();
         total.rated = total.rated.saturating_add(tally.rated);
-        ledger.totals.put(key, total);
+        ledger.totals.put(total_key, total);
     }
+    let mut metered = ledger.meters.get(&key).copied().unwrap_or_default();
+    metered.rated = metered.rated.saturating_add(tally.rated);
+    metered.flagged = metered.flagged.saturating_add(tally.flagged);
+    metered.counter = metered.counter.saturating_add(tally.counter);
+    metered.rows = metered.rows.saturating_add(tally.rows);
+    ledger.meters.put(key, metered);
     if ledger.versions.get(&version).is_some_and(|known| !known.metered)
         && let Some(known) = ledger.versions.get_mut(&version)
     {
         known.metered = true;
     }
+    let late = if ledger.periods.contains(&month) { (tally.rows, tally.rated) } else { (0, 0) };
+    let findings = [
+        ("USE-OVER-CAP", tally.over_cap),
+        (flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed),
+        ("USE-AFTER-CLOSE", late),
+    ];
     let subject = Subject { agreement, grant, member: payer, month };
-    let findings =
-        [("USE-OVER-CAP", tally.over_cap), (licensed.flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed)];
     for (rule, (rows, quantity)) in findings {
         if rows > 0 {
             finding::record(ledger, rule, Severity::E, subject.clone(), rows, quantity);

@@ -24,7 +24,7 @@ use syngraph_protocol::ledger::royalty::{
     Aggregation, Multiplier, PaymentTerm, Price, RevenueBase, Scope as Over, Step, Tier, TierMode,
 };
 use syngraph_protocol::ledger::usage::event_ids::EventDay;
-use syngraph_protocol::ledger::usage::{Metered, MeteredPart, ReportUsage, Total, UsageContext, UsageRow};
+use syngraph_protocol::ledger::usage::{Metered, ReportUsage, Total, UsageContext, UsageRow};
 use syngraph_protocol::ledger::{Outcome, RefusedRows};
 use syngraph_protocol::merkle::Frontier;
 use syngraph_protocol::money::{Currency, Micro, Minor, Ppm, Rate, Weight};
@@ -289,15 +289,14 @@ records! {
     UsageContext { agreement, grant, version, act, purpose, territory, meter, payer }
     UsageRow { event_id, context, quantity }
     ReportUsage { contexts, rows }
-    MeteredPart { agreement_version, version, rated, flagged, counter, rows }
-    Metered { parts }
+    Metered { rated, flagged, counter, rows }
     Total { rated }
     EventDay { count, chain }
     ClosePeriod { month }
     Settle { month }
     Period { closed, lines, statement, settled }
     Share { member, micros }
-    Line { grant, currency, quantity, versions, charge, recouped, shares, held }
+    Line { grant, currency, quantity, versions, multiplier, charge, recouped, shares, held }
     LineTotal { accrued, recouped }
     Carried { a_owes_b }
     Subject { agreement, grant, member, month }

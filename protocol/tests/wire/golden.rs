@@ -24,7 +24,7 @@ use syngraph_protocol::ledger::period::{Accrual, Carried, Due, Line, LineTotal, 
 use syngraph_protocol::ledger::proposal::{Change, Proposal};
 use syngraph_protocol::ledger::royalty::waterfall::Share;
 use syngraph_protocol::ledger::usage::event_ids::EventDay;
-use syngraph_protocol::ledger::usage::{Metered, MeteredPart, Total};
+use syngraph_protocol::ledger::usage::{MeterKey, Metered, Total};
 use syngraph_protocol::ledger::{Journal, Outcome, Record, RefusedRows, StateChange, state_key};
 use syngraph_protocol::money::{Micro, Minor};
 use syngraph_protocol::name::Name;
@@ -249,16 +249,17 @@ fn agreements_and_usage() {
     };
     shelf.record("version", &(id(0x90), 2), &version);
     let meter = || syngraph_protocol::codes::Meter::new("tokens.out");
-    let part = MeteredPart {
+    let key = MeterKey {
+        month: month(),
+        agreement: id(0x90),
+        grant: 1,
+        payer: member(2),
+        meter: meter(),
         agreement_version: 2,
         version: id(0x93),
-        rated: 1 << 40,
-        flagged: 251,
-        counter: 0,
-        rows: 65_536,
     };
-    let metered = Metered { parts: vec![part] };
-    shelf.record("metered", &(month(), id(0x90), 1, member(2), meter()), &metered);
+    let metered = Metered { rated: 1 << 40, flagged: 251, counter: 0, rows: 65_536 };
+    shelf.record("metered", &key, &metered);
     shelf.record("total", &(id(0x90), 1, member(2), meter()), &Total { rated: u64::MAX });
     shelf.record("event-day", &(member(2), -1), &EventDay { count: 70_000, chain: hash(0x94) });
     let finding = Finding {
@@ -292,6 +293,7 @@ fn money() {
         quantity: 41_234_567,
         versions: vec![(id(0xa2), 41_234_567)],
         charge: Micro::new(5_625_601_650),
+        multiplier: Some(syngraph_protocol::money::Ppm::new(1_100_000)),
         recouped: Micro::new(1),
         shares: vec![
             Share { member: member(0), micros: Micro::new(i128::MAX) },

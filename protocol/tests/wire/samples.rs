@@ -178,11 +178,15 @@ pub(crate) fn payment_term(price: Price) -> PaymentTerm {
 }
 
 pub(crate) fn terms() -> Terms {
+    let meter = |price: &Price| match price {
+        Price::Revenue { .. } => Meter::new("revenue_minor"),
+        _ => Meter::new("tokens.out"),
+    };
     let payment = |(number, price)| Payment {
         id: Name::new(format!("term {number}")),
         grant: 0,
         payer: member(2),
-        meter: Meter::new("tokens.out"),
+        meter: meter(&price),
         term: payment_term(price),
     };
     Terms {

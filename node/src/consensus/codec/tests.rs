@@ -67,8 +67,8 @@ fn stream(sequence: u64, content: StreamContent<Part>) -> StreamMessage<Part> {
     StreamMessage::new(StreamId::new(Bytes::from_static(&[1; STREAM_ID_BYTES])), sequence, content)
 }
 
-/// What every message must do: come back as it was; be refused when it is cut short anywhere, has something behind
-/// it, or is longer than its limit.
+/// What every message must do: come back as it was; be refused when it is cut short anywhere, has
+/// something behind it, or is longer than its limit.
 fn check<T: Debug + PartialEq>(message: T)
 where
     WireCodec: Codec<T, Error = CodecError>,

@@ -134,7 +134,8 @@ fn only_the_bytes_that_the_named_id_binds_make_a_block() {
     let expected = BlockId::from_bytes([1; 32]);
     let refused = with(&wanted, expected);
     assert_eq!(refused, Err(PartError::OtherBlock { expected, got: wanted.id() }));
-    // The same id with another cut: the header binds the cut, so this would poison the verdict on an honest block.
+    // The same id with another cut: the header binds the cut, so this would poison the verdict on an
+    // honest block.
     let forged = Block { cut: Cut::default(), ..wanted.clone() };
     assert_eq!(forged.id(), wanted.id());
     assert_eq!(with(&forged, wanted.id()), Err(BlockFormError::OtherCut.into()));

@@ -6,13 +6,16 @@ use crate::codec;
 use crate::codes::{Act, Meter, Place, Purpose, Territory, UnknownCode};
 use crate::crypto::{self, Domain};
 use crate::ids::{Hash, Id, MemberId, Salt};
-use crate::ledger::royalty::{PaymentTerm, TermError};
+use crate::ledger::royalty::{PaymentTerm, Price, TermError};
 use crate::limits::{GRANT_LIST_MAX, GRANTS_MAX, PARTIES_MAX, PAYMENT_TERMS_MAX};
 use crate::merkle;
 use crate::money::Ppm;
 use crate::name::{Name, NameError};
 use crate::refusal::{any_refusal, refusals};
 use crate::time::Span;
+
+/// The meter of reported revenue, in minor units of its currency.
+const REVENUE_METER: &str = "revenue_minor";
 
 /// What kind of agreement it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,6 +141,7 @@ pub struct Cap {
     /// What is counted.
     pub meter: Meter,
     /// How much is allowed, inclusive.
+    #[serde(with = "crate::money::decimal")]
     pub quantity: u64,
     /// Whether over each month or in all.
     pub per_period: bool,
@@ -197,6 +201,7 @@ refusals! {
         Territory { grant: usize } = "AGR-TERRITORY": "the territory of grant {grant} is empty, or lists places besides the world",
         PaymentGrant { grant: u16 } = "AGR-PAYMENT-GRANT": "a payment term prices grant {grant}, which does not exist",
         PaymentPayer { payer: MemberId } = "AGR-PAYMENT-PAYER": "payer {payer} is no licensee of the grant",
+        RevenueMeter { meter: Meter } = "AGR-REVENUE-METER": "a share of revenue is counted by revenue_minor, not by {meter}",
         RoyaltyOver100 { grant: usize } = "AGR-ROYALTY-OVER-100": "the royalty of grant {grant} is above 100 %",
     }
 }
@@ -307,6 +312,10 @@ impl Terms {
             payment.id.check()?;
             payment.meter.check()?;
             payment.term.check()?;
+            let revenue = matches!(payment.term.price, Price::Revenue { .. });
+            if revenue != (payment.meter.as_str() == REVENUE_METER) {
+                return Err(FormError::RevenueMeter { meter: payment.meter.clone() }.into());
+            }
             let grant = self.grants.get(usize::from(payment.grant));
             let grant = grant.ok_or(FormError::PaymentGrant { grant: payment.grant })?;
             if !grant.licenses(payment.payer) || self.party(payment.payer).is_none() {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Line, LineKey};
 use crate::ids::{Id, MemberId};
-use crate::ledger::agreement::{Agreement, InForce, Payment, Royalty, Terms};
+use crate::ledger::agreement::{Agreement, InForce, Payment, Terms};
 use crate::ledger::asset::Owner;
+use crate::ledger::royalty::Lineage;
 use crate::ledger::royalty::rating::{self, Adjustments, History, Portion, Segment};
 use crate::ledger::royalty::waterfall::{self, Distribution, Fee, Rules};
-use crate::ledger::royalty::{Edge, EdgeMode, Lineage};
-use crate::ledger::usage::MeteredPart;
-use crate::ledger::{Ledger, lineage};
+use crate::ledger::{Ledger, lineage, usage};
+use crate::limits::{LINE_CHARGE_MICROS_MAX, LINE_VERSIONS_MAX};
 use crate::money::{Micro, Ppm};
 use crate::name::Name;
 use crate::time::{Month, Span};
@@ -30,7 +30,7 @@ pub(super) fn lines_of(ledger: &Ledger, month: Month) -> Vec<(LineKey, Line)> {
     let Some(span) = month.span() else { return Vec::new() };
     let mut lines = Vec::new();
     for (id, agreement) in ledger.agreements.iter() {
-        for (term, slices) in slices(ledger, *id, agreement, span) {
+        for (term, slices) in slices(ledger, *id, agreement, month, span) {
             if let Some(last) = slices.last() {
                 let key = (month, *id, term, last.payment.payer);
                 lines.push((key, line(ledger, month, span, *id, &slices, last)));
@@ -41,35 +41,52 @@ pub(super) fn lines_of(ledger: &Ledger, month: Month) -> Vec<(LineKey, Line)> {
     lines
 }
 
-/// By term id, the versions that held in the month, in order of time. An amendment
-/// keeps one line per term id.
+/// By term id, the versions that held in the month or under which its use was sealed,
+/// in order. An amendment keeps one line per term id.
 fn slices<'a>(
     ledger: &'a Ledger,
     id: Id,
     agreement: &Agreement,
-    month: Span,
+    month: Month,
+    span: Span,
 ) -> BTreeMap<Name, Vec<Slice<'a>>> {
     let mut slices: BTreeMap<Name, Vec<Slice<'a>>> = BTreeMap::new();
-    let mut held: Vec<&InForce> =
-        agreement.in_force.iter().filter(|held| held.span.overlaps(&month)).collect();
-    held.sort_by_key(|held| held.span.from);
-    for InForce { version, span } in held {
-        let Some(signed) = ledger.terms.get(&(id, *version)) else { continue };
-        let span = Span { from: span.from.max(month.from), until: span.until.min(month.until) };
+    for (version, span) in held_in(ledger, id, agreement, month, span) {
+        let Some(signed) = ledger.terms.get(&(id, version)) else { continue };
         for payment in &signed.terms.payments {
-            let slice = Slice { version: *version, payment, terms: &signed.terms, span };
+            let slice = Slice { version, payment, terms: &signed.terms, span };
             slices.entry(payment.id.clone()).or_default().push(slice);
         }
     }
     slices
 }
 
+/// The versions that a month's lines are priced by, each with the part of the month in
+/// which it was in force. Use keeps the version under which it was sealed, even if a
+/// back-dated amendment has taken its place since.
+fn held_in(ledger: &Ledger, id: Id, agreement: &Agreement, month: Month, span: Span) -> Vec<(u32, Span)> {
+    let mut held: BTreeMap<u32, Span> = BTreeMap::new();
+    for (key, _) in usage::readings_of(ledger, month, id) {
+        if key.agreement_version > 0 {
+            let nothing = Span { from: span.from, until: span.from };
+            held.insert(key.agreement_version, nothing);
+        }
+    }
+    for InForce { version, span: in_force } in
+        agreement.in_force.iter().filter(|held| held.span.overlaps(&span))
+    {
+        let cut = Span { from: in_force.from.max(span.from), until: in_force.until.min(span.until) };
+        held.insert(*version, cut);
+    }
+    held.into_iter().collect()
+}
+
 fn line(ledger: &Ledger, month: Month, span: Span, id: Id, slices: &[Slice<'_>], last: &Slice<'_>) -> Line {
     let metered: Vec<_> = slices.iter().map(|slice| (slice, metered(ledger, month, id, slice))).collect();
     let mut used: BTreeMap<Id, u64> = BTreeMap::new();
-    for part in metered.iter().flat_map(|(_, parts)| parts) {
-        let sum = used.entry(part.version).or_default();
-        *sum = sum.saturating_add(part.rated);
+    for (version, rated) in metered.iter().flat_map(|(_, parts)| parts) {
+        let sum = used.entry(*version).or_default();
+        *sum = sum.saturating_add(*rated);
     }
     used.retain(|_, quantity| *quantity > 0);
     let quantity = used.values().fold(0, |sum: u64, part| sum.saturating_add(*part));
@@ -79,35 +96,49 @@ fn line(ledger: &Ledger, month: Month, span: Span, id: Id, slices: &[Slice<'_>],
         currency: last.payment.term.currency,
         quantity,
         versions,
+        multiplier: last.payment.term.multiplier.as_ref().map(|dynamic| dynamic.read(&[]).factor),
         charge: Micro::ZERO,
         recouped: Micro::ZERO,
         shares: Vec::new(),
         held: None,
     };
-    match rate(ledger, span, id, &metered, last) {
-        Err(rule) => line.held = Some(rule),
-        Ok(charge) => {
-            (line.charge, line.recouped) = (charge.accrued, charge.recouped);
-            match distribute(ledger, month, last.payment.payer, charge.due, &line.versions) {
-                Err(rule) => line.held = Some(rule),
-                Ok(distribution) => line.shares = distribution.shares,
-            }
-        }
+    if let Err(rule) = fill(ledger, month, span, id, &metered, last, &mut line) {
+        line.held = Some(rule);
     }
     line
 }
 
-/// What was metered for a term under one version: every meter that the term's covers.
-fn metered(ledger: &Ledger, month: Month, id: Id, slice: &Slice<'_>) -> Vec<MeteredPart> {
+/// Rates and distributes a line, or says which rule holds it back.
+fn fill(
+    ledger: &Ledger,
+    month: Month,
+    span: Span,
+    id: Id,
+    metered: &[(&Slice<'_>, Vec<(Id, u64)>)],
+    last: &Slice<'_>,
+    line: &mut Line,
+) -> Result<(), String> {
+    if line.versions.len() > LINE_VERSIONS_MAX {
+        line.versions.clear();
+        return Err("LINE-VERSIONS".to_owned());
+    }
+    let charge = rate(ledger, span, id, metered, last, line.multiplier)?;
+    if charge.accrued.get() > LINE_CHARGE_MICROS_MAX {
+        return Err("MONEY-RANGE".to_owned());
+    }
+    let distribution = distribute(ledger, month, last.payment.payer, charge.due, &line.versions)?;
+    (line.charge, line.recouped, line.shares) = (charge.accrued, charge.recouped, distribution.shares);
+    Ok(())
+}
+
+/// What was charged for a term under one version, by asset version: the readings of
+/// every meter that the term's covers.
+fn metered(ledger: &Ledger, month: Month, id: Id, slice: &Slice<'_>) -> Vec<(Id, u64)> {
     let Payment { grant, payer, meter, .. } = slice.payment;
-    let first = (month, id, *grant, *payer, crate::codes::Meter::new(""));
-    let of_term = ledger
-        .meters
-        .range(first..)
-        .take_while(|((m, a, g, p, _), _)| (m, a, g, p) == (&month, &id, grant, payer));
-    let covered = of_term.filter(|((.., counted), _)| meter.covers(counted));
-    let parts = covered.flat_map(|(_, metered)| metered.parts.iter().copied());
-    parts.filter(|part| part.agreement_version == slice.version).collect()
+    let readings = usage::readings(ledger, month, id, *grant, *payer);
+    let of_slice =
+        readings.filter(|(key, _)| key.agreement_version == slice.version && meter.covers(&key.meter));
+    of_slice.map(|(key, metered)| (key.version, metered.rated)).collect()
 }
 
 /// Without rows a charge goes to the versions that the grant lists, or else to all
@@ -134,12 +165,13 @@ fn rate(
     ledger: &Ledger,
     month: Span,
     id: Id,
-    metered: &[(&Slice<'_>, Vec<MeteredPart>)],
+    metered: &[(&Slice<'_>, Vec<(Id, u64)>)],
     last: &Slice<'_>,
+    multiplier: Option<Ppm>,
 ) -> Result<rating::Charge, String> {
     let whole = length_ms(month);
     let segments = metered.iter().map(|(slice, parts)| {
-        let quantity = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.rated));
+        let quantity = parts.iter().fold(0, |sum: u64, (_, rated)| sum.saturating_add(*rated));
         let portion = Portion::new(length_ms(slice.span), whole)?;
         Ok(Segment { portion, ..Segment::new(&slice.payment.term.price, quantity) })
     });
@@ -152,9 +184,7 @@ fn rate(
         recouped: total.recouped,
         last_period: last.terms.term.until <= month.until,
     };
-    // Nothing is observed yet, so a dynamic term reads its neutral factor.
-    let factor = last.payment.term.multiplier.as_ref().map_or(Ppm::ONE, |dynamic| dynamic.read(&[]).factor);
-    let adjustments = Adjustments::of(&last.payment.term, factor, history);
+    let adjustments = Adjustments::of(&last.payment.term, multiplier.unwrap_or(Ppm::ONE), history);
     rating::rate(&segments, &adjustments).map_err(|error| error.rule().to_owned())
 }
 
@@ -169,7 +199,7 @@ fn distribute(
     charge: Micro,
     versions: &[(Id, u64)],
 ) -> Result<Distribution<Id>, String> {
-    let lineage = Lineage::new(closure(ledger, Some(month), versions.iter().map(|(id, _)| *id)));
+    let lineage = Lineage::new(lineage::closure(ledger, Some(month), versions.iter().map(|(id, _)| *id)));
     let lineage = lineage.map_err(|error| error.rule().to_owned())?;
     let none = Fee { ppm: Ppm::ZERO, member: MemberId::new(0) };
     let fee = ledger.params().fee.unwrap_or(none);
@@ -182,32 +212,4 @@ fn distribute(
 fn owners_of(ledger: &Ledger, node: Id, month: Month) -> Vec<Owner> {
     let asset = ledger.versions.get(&node).map_or(node, |version| version.published.asset);
     ledger.assets.get(&asset).map_or(Vec::new(), |asset| asset.owners_in(month).to_vec())
-}
-
-/// The royalty edges above some versions, as they hold in a month, or all of them.
-pub(in crate::ledger) fn closure(
-    ledger: &Ledger,
-    month: Option<Month>,
-    from: impl IntoIterator<Item = Id>,
-) -> Vec<Edge<Id>> {
-    let mut open: Vec<Id> = from.into_iter().collect();
-    let mut seen: BTreeSet<Id> = open.iter().copied().collect();
-    let mut edges = Vec::new();
-    while let Some(child) = open.pop() {
-        let links = lineage::parents_of(ledger, child);
-        for link in links.filter(|link| month.is_none_or(|month| link.from.is_none_or(|from| from <= month)))
-        {
-            let parent = link.parent.version;
-            if seen.insert(parent) {
-                open.push(parent);
-            }
-            let (mode, ppm) = match link.royalty {
-                Royalty::None => continue,
-                Royalty::Absolute(ppm) => (EdgeMode::Absolute, ppm),
-                Royalty::Relative(ppm) => (EdgeMode::Relative, ppm),
-            };
-            edges.push(Edge { child, parent, mode, ppm });
-        }
-    }
-    edges
 }

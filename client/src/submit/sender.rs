@@ -1,0 +1,480 @@
+//! The thread that owns an outbox: takes intents in, sends them, asks how far they are.
+//!
+//! Before anything is sent, what the node has of the journal is compared with what was
+//! signed here; again whenever the node says that an entry does not continue the journal.
+//! One request sends entries, one asks; both may be under way at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use syngraph_protocol::crypto::SecretKey;
+use syngraph_protocol::entry::Body;
+use syngraph_protocol::ids::{EntryId, NetworkId};
+use syngraph_protocol::journal::Tip;
+use syngraph_protocol::time::UtcMs;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::pending::{Pending, sleep_until, under_way};
+use super::view::{View, view};
+use super::{Progress, Receipt, SubmitError};
+use crate::api::{Answer, ApiError, Fate, Node, State, Wait};
+use crate::outbox::{Binding, NodeTip, Outbox, OutboxError, Place, Reconciled};
+
+/// Most entries of one request; nodes take 256.
+const POST_ENTRIES_MAX: usize = 128;
+/// Most bytes of one request; nodes take 16 MiB.
+const POST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most intents that one fsync makes durable.
+const INTAKE_MAX: usize = 256;
+/// Most outcomes asked for in one go.
+const OUTCOMES_MAX: usize = 128;
+/// Time between two questions for what is sealed, while blocks come.
+const POLL: Duration = Duration::from_millis(25);
+/// The same once nothing was sealed for a while.
+const POLL_IDLE_MAX: Duration = Duration::from_millis(500);
+
+/// An intent on its way into the outbox.
+pub(super) struct Command {
+    pub(super) body: Body,
+    /// Told once the intent is durable.
+    pub(super) taken: oneshot::Sender<Result<(), SubmitError>>,
+    /// Told how far it comes.
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// What sending came to: which intents, and what the node said of each.
+type Sent = (Vec<u64>, Result<Vec<Answer>, ApiError>);
+
+/// Sends what is in an outbox.
+pub(super) struct Sender {
+    node: Node,
+    key: SecretKey,
+    outbox: Outbox,
+    patience: Option<Duration>,
+    waiters: HashMap<u64, watch::Sender<Progress>>,
+    network: Option<NetworkId>,
+    is_reconciled: bool,
+    /// The entry whose presence decides whether the journal is ours.
+    ask: Option<EntryId>,
+    /// 1 after a request was refused as a whole, to find the entry that it was about.
+    post_entries: usize,
+    post: Pending<Sent>,
+    view: Pending<Result<View, ApiError>>,
+    post_at: Instant,
+    view_at: Instant,
+    post_backoff: Backoff,
+    view_backoff: Backoff,
+    poll: Duration,
+    last_progress: Instant,
+    /// What was last in the way: its rule id and words.
+    trouble: Option<(String, String)>,
+    fatal: Option<SubmitError>,
+}
+
+fn now() -> UtcMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UtcMs::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Sender {
+    pub(super) fn new(node: Node, key: SecretKey, outbox: Outbox, patience: Option<Duration>) -> Self {
+        let start = Instant::now();
+        Self {
+            node,
+            key,
+            outbox,
+            patience,
+            waiters: HashMap::new(),
+            network: None,
+            is_reconciled: false,
+            ask: None,
+            post_entries: POST_ENTRIES_MAX,
+            post: None,
+            view: None,
+            post_at: start,
+            view_at: start,
+            post_backoff: Backoff::default(),
+            view_backoff: Backoff::default(),
+            poll: POLL,
+            last_progress: start,
+            trouble: None,
+            fatal: None,
+        }
+    }
+
+    /// Runs until `stop` is told or dropped.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        loop {
+            self.start();
+            let wake = self.wakes_at();
+            let has_room = !self.outbox.is_full();
+            tokio::select! {
+                biased;
+                _ = &mut stop => return,
+                sent = under_way(&mut self.post) => self.on_sent(sent),
+                view = under_way(&mut self.view) => self.on_view(view),
+                () = sleep_until(wake) => self.on_time(),
+                command = commands.recv(), if has_room => match command {
+                    Some(command) => self.take_in(command, &mut commands),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Starts what is due.
+    fn start(&mut self) {
+        let now = Instant::now();
+        if self.fatal.is_some() {
+            return;
+        }
+        if self.is_reconciled && self.post.is_none() && now >= self.post_at && self.outbox.has_unsent() {
+            self.start_post();
+        }
+        let wants_view = !self.is_reconciled || self.outbox.unsealed().next().is_some();
+        // While the journals are being compared nothing is sent.
+        let may_ask = self.is_reconciled || self.post.is_none();
+        if wants_view && may_ask && self.view.is_none() && now >= self.view_at {
+            self.start_view();
+        }
+    }
+
+    fn start_post(&mut self) {
+        let batch = self.outbox.batch(self.post_entries, POST_BYTES_MAX);
+        let node = self.node.clone();
+        self.post = Some(Box::pin(async move {
+            let answers = node.post_entries(batch.frames, Wait::Accepted).await;
+            (batch.numbers, answers)
+        }));
+    }
+
+    fn start_view(&mut self) {
+        let (node, key, network, ask) = (self.node.clone(), self.key.public(), self.network, self.ask);
+        let awaited = self.outbox.unsealed().filter(|place| self.is_awaited(place));
+        let awaited: Vec<Place> = awaited.take(OUTCOMES_MAX).collect();
+        self.view = Some(Box::pin(view(node, key, network, ask, awaited)));
+    }
+
+    /// Whether somebody waits for the outcome of an entry.
+    fn is_awaited(&self, place: &Place) -> bool {
+        self.waiters.get(&place.number).is_some_and(|waiter| !waiter.is_closed())
+    }
+
+    /// When something is due although nothing arrives.
+    fn wakes_at(&self) -> Option<Instant> {
+        if self.fatal.is_some() {
+            return None;
+        }
+        let post =
+            (self.is_reconciled && self.post.is_none() && self.outbox.has_unsent()).then_some(self.post_at);
+        let wants_view = !self.is_reconciled || self.outbox.unsealed().next().is_some();
+        let view = (wants_view && self.view.is_none()).then_some(self.view_at);
+        let give_up =
+            self.patience.filter(|_| !self.waiters.is_empty()).map(|patience| self.last_progress + patience);
+        [post, view, give_up].into_iter().flatten().min()
+    }
+
+    fn on_time(&mut self) {
+        let Some(patience) = self.patience else { return };
+        if self.waiters.is_empty() || self.last_progress.elapsed() < patience {
+            return;
+        }
+        let silent = || {
+            ("SUBMIT-TIMEOUT".to_owned(), format!("{} has sealed nothing for {patience:?}", self.node.url()))
+        };
+        let (rule, reason) = self.trouble.clone().unwrap_or_else(silent);
+        self.give_up(reason, &rule);
+    }
+
+    /// Tells everybody who waits that it may take longer than they would wait.
+    fn give_up(&mut self, reason: String, rule: &str) {
+        let error = SubmitError::Unavailable { reason, rule: rule.to_owned() };
+        self.fail_all(&error);
+    }
+
+    fn fail_all(&mut self, error: &SubmitError) {
+        for (_, waiter) in self.waiters.drain() {
+            waiter.send_replace(Progress::Failed(error.clone()));
+        }
+    }
+
+    /// Nothing can be sent any more with this outbox.
+    fn stop(&mut self, error: OutboxError) {
+        tracing::error!(rule = error.rule(), %error, "outbox stopped");
+        let error = SubmitError::Outbox(Arc::new(error));
+        self.fail_all(&error);
+        self.fatal = Some(error);
+    }
+
+    fn moved(&mut self) {
+        self.last_progress = Instant::now();
+        self.trouble = None;
+    }
+
+    /// Takes in as many intents as are there, with one fsync.
+    fn take_in(&mut self, first: Command, commands: &mut mpsc::Receiver<Command>) {
+        let mut taken = Vec::new();
+        let mut next = Some(first);
+        while let Some(Command { body, taken: told, progress }) = next.take() {
+            if let Some(error) = &self.fatal {
+                told.send(Err(error.clone())).ok();
+                continue;
+            }
+            if self.waiters.is_empty() {
+                // Patience begins when somebody begins to wait.
+                self.last_progress = Instant::now();
+            }
+            let number = self.outbox.add(body);
+            taken.push((number, told, progress));
+            if taken.len() < INTAKE_MAX && !self.outbox.is_full() {
+                next = commands.try_recv().ok();
+            }
+        }
+        if self.is_reconciled {
+            self.outbox.sign(&self.key, now());
+        }
+        // Nobody is told, and nothing is sent, before this returns.
+        let synced = self.outbox.sync();
+        for (number, told, progress) in taken {
+            let answer = match &synced {
+                Ok(()) => Ok(()),
+                Err(error) => Err(SubmitError::System(error.to_string())),
+            };
+            // A caller that went away leaves its intent behind: it was durable.
+            told.send(answer).ok();
+            self.waiters.insert(number, progress);
+        }
+        if let Err(error) = synced {
+            self.stop(error);
+        }
+    }
+
+    fn on_sent(&mut self, (numbers, answers): Sent) {
+        let answers = match answers {
+            Ok(answers) if answers.len() == numbers.len() => answers,
+            Ok(answers) => {
+                let what = format!("{} answers for {} entries", answers.len(), numbers.len());
+                return self.retry_post(None, what, "NODE-ANSWER");
+            }
+            Err(error) => return self.on_refused_request(&numbers, &error),
+        };
+        self.post_entries = POST_ENTRIES_MAX;
+        let mut withdrew = false;
+        for (number, answer) in numbers.into_iter().zip(answers) {
+            match answer.status {
+                200 | 201 => self.on_accepted(number, &answer),
+                202 => {
+                    let reason = "the node does not know this key yet";
+                    self.retry_post(answer.retry_after_s, reason.into(), "KEY-UNKNOWN");
+                    break;
+                }
+                429 | 500..=599 => {
+                    let (rule, detail) = told(answer.rule, answer.detail);
+                    self.retry_post(answer.retry_after_s, detail, &rule);
+                    break;
+                }
+                _ => {
+                    withdrew = self.on_refused(number, answer);
+                    break;
+                }
+            }
+        }
+        if withdrew {
+            // What followed was signed after an entry that never was; it gets new places.
+            self.outbox.sign(&self.key, now());
+        }
+        if let Err(error) = self.outbox.sync() {
+            self.stop(error);
+        }
+    }
+
+    fn on_accepted(&mut self, number: u64, answer: &Answer) {
+        self.outbox.accepted(number);
+        self.post_backoff.reset();
+        self.moved();
+        (self.poll, self.view_at) = (POLL, self.view_at.min(Instant::now() + POLL));
+        let Some(place) = self.outbox.place(number) else { return };
+        let state = answer.state.unwrap_or(State::Accepted).min(State::Replicated);
+        if let Some(waiter) = self.waiters.get(&number) {
+            waiter.send_replace(Progress::Accepted(receipt(place, state)));
+        }
+    }
+
+    /// One entry was refused: because the journals differ, or for what it says. Says
+    /// whether it was taken out of the journal.
+    fn on_refused(&mut self, number: u64, answer: Answer) -> bool {
+        let (rule, detail) = told(answer.rule, answer.detail);
+        if answer.status == 409 || rule.starts_with("JRN-") {
+            // The comparison finds out whether somebody else uses the key.
+            self.trouble = Some((rule, detail));
+            self.is_reconciled = false;
+            self.view_at = Instant::now() + self.post_backoff.next(None);
+            return false;
+        }
+        self.withdraw(number, rule, detail);
+        true
+    }
+
+    fn withdraw(&mut self, number: u64, rule: String, detail: String) {
+        tracing::warn!(rule, detail, "an entry was refused at the door");
+        self.outbox.refused(number);
+        self.moved();
+        if let Some(waiter) = self.waiters.remove(&number) {
+            waiter.send_replace(Progress::Failed(SubmitError::Refused { rule, detail }));
+        }
+    }
+
+    /// The request as a whole has no answer.
+    fn on_refused_request(&mut self, numbers: &[u64], error: &ApiError) {
+        let ApiError::Problem(problem) = error else {
+            return self.retry_post(None, error.to_string(), error.rule());
+        };
+        match (problem.status, numbers) {
+            (400 | 413 | 415, [number]) => {
+                self.withdraw(*number, problem.rule.clone(), problem.detail.clone());
+                self.outbox.sign(&self.key, now());
+                if let Err(error) = self.outbox.sync() {
+                    self.stop(error);
+                }
+            }
+            (400 | 413 | 415, _) => self.post_entries = 1,
+            (429 | 500..=599, _) => self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule),
+            _ => {
+                // Not a node, or one that does not let us in: waiting won't help.
+                self.give_up(error.to_string(), &problem.rule);
+                self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule);
+            }
+        }
+    }
+
+    fn retry_post(&mut self, asked_s: Option<u64>, reason: String, rule: &str) {
+        tracing::debug!(rule, reason, "sending is tried again later");
+        self.post_at = Instant::now() + self.post_backoff.next(asked_s);
+        self.hindered(reason, rule);
+    }
+
+    /// Remembers what is in the way; [`Self::on_time`] tells those whose patience is over.
+    fn hindered(&mut self, reason: String, rule: &str) {
+        self.trouble = Some((rule.to_owned(), reason));
+    }
+
+    fn on_view(&mut self, view: Result<View, ApiError>) {
+        let view = match view {
+            Ok(view) => view,
+            Err(error) => {
+                self.view_at = Instant::now() + self.view_backoff.next(None);
+                return self.hindered(error.to_string(), error.rule());
+            }
+        };
+        self.view_backoff.reset();
+        self.network = Some(view.network);
+        if !self.is_reconciled && !self.reconcile(&view) {
+            return;
+        }
+        self.on_sealed(view);
+        if let Err(error) = self.outbox.sync() {
+            self.stop(error);
+        }
+    }
+
+    /// Compares the journals; says whether sending may go on.
+    fn reconcile(&mut self, view: &View) -> bool {
+        let journal = &view.journal;
+        let Some(member) = journal.member else {
+            self.view_at = Instant::now() + self.view_backoff.next(None);
+            return false;
+        };
+        let tip = Tip { next: journal.next_seq, last: journal.last_entry };
+        let node = NodeTip { binding: Binding { network: view.network, member }, tip };
+        match self.outbox.reconcile(node, view.contains) {
+            Ok(Reconciled::Ready) => {
+                (self.is_reconciled, self.ask) = (true, None);
+                (self.post_at, self.view_at) = (Instant::now(), Instant::now() + POLL);
+                self.outbox.sign(&self.key, now());
+                self.tell_accepted();
+                true
+            }
+            Ok(Reconciled::Ask(id)) => {
+                self.ask = Some(id);
+                false
+            }
+            Ok(Reconciled::Behind) => {
+                self.view_at = Instant::now() + self.view_backoff.next(None);
+                let reason = format!("{} lacks entries that were acknowledged before", self.node.url());
+                self.hindered(reason, "OUTBOX-NODE-BEHIND");
+                false
+            }
+            Err(error) => {
+                self.stop(error);
+                false
+            }
+        }
+    }
+
+    /// After a comparison, tells those whose entries the node turned out to have.
+    fn tell_accepted(&mut self) {
+        for place in self.outbox.unsealed() {
+            let Some(waiter) = self.waiters.get(&place.number) else { continue };
+            waiter.send_if_modified(|progress| {
+                let is_news = matches!(progress, Progress::Queued);
+                if is_news {
+                    *progress = Progress::Accepted(receipt(place, State::Accepted));
+                }
+                is_news
+            });
+        }
+    }
+
+    /// Tells outcomes, and lets go of what is sealed and told.
+    fn on_sealed(&mut self, view: View) {
+        for (number, fate) in view.outcomes {
+            let (Some(place), Some(waiter)) = (self.outbox.place(number), self.waiters.remove(&number))
+            else {
+                continue;
+            };
+            let Fate { state, height, index, outcome } = fate;
+            waiter.send_replace(Progress::Sealed(Receipt {
+                state,
+                height,
+                index,
+                outcome,
+                ..receipt(place, state)
+            }));
+        }
+        let mut below = view.journal.sealed_next_seq;
+        let untold = self.outbox.unsealed().find(|place| self.is_awaited(place));
+        if let Some(untold) = untold {
+            below = below.min(untold.seq);
+        }
+        let before = self.outbox.len();
+        self.outbox.sealed(below);
+        if self.outbox.len() < before {
+            self.moved();
+            self.waiters.retain(|_, waiter| !waiter.is_closed());
+            self.poll = POLL;
+        } else {
+            self.poll = (self.poll * 2).min(POLL_IDLE_MAX);
+        }
+        // Outcomes that wait to be fetched need no pause.
+        let is_behind = untold.is_some_and(|untold| untold.seq < view.journal.sealed_next_seq);
+        self.view_at = Instant::now() + if is_behind { Duration::ZERO } else { self.poll };
+    }
+}
+
+fn receipt(place: Place, state: State) -> Receipt {
+    Receipt { id: place.id, seq: place.seq, state, height: None, index: None, outcome: None }
+}
+
+fn told(rule: Option<String>, detail: Option<String>) -> (String, String) {
+    (
+        rule.unwrap_or_else(|| "NODE-ANSWER".into()),
+        detail.unwrap_or_else(|| "the node gives no reason".into()),
+    )
+}

@@ -1,0 +1,229 @@
+//! The main job shown whole: a consortium on this machine, from genesis to settled
+//! royalties and an audit of its history.
+//!
+//! ```text
+//! founding ─▶ processes ─▶ story (members' acts, metered use) ─▶ settlement ─▶ audit ─▶ result
+//! ```
+//!
+//! *Invariants.* Nothing is simulated: the nodes are child processes of this program, the
+//! members speak to them through the SDK and its durable outbox, and the audit replays an
+//! exported archive offline. Only data goes to stdout.
+//!
+//! This is the only place where the node's crate uses the client's.
+
+mod founding;
+mod process;
+mod result;
+mod story;
+mod trace;
+
+use std::path::{Path, PathBuf};
+
+use syngraph_client::api::ApiError;
+use syngraph_client::archive::{self, ExportError};
+use syngraph_client::audit::{self, AuditReport, Verdict};
+use syngraph_client::key::KeyError;
+use syngraph_client::submit::SubmitError;
+use syngraph_client::usage::import::ImportError;
+use syngraph_config::file::ConfigError;
+use syngraph_protocol::ids::MemberId;
+
+use crate::args::DemoArgs;
+use founding::Founded;
+use process::Running;
+use story::Story;
+
+/// Why the demo ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// A file or directory.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No free port.
+    #[error("no free port on loopback: {0}")]
+    Port(std::io::Error),
+    /// A child process.
+    #[error("a node's process: {0}")]
+    Process(std::io::Error),
+    /// A node ended.
+    #[error("the node of {name} has ended; see {}", log.display())]
+    Ended {
+        /// Whose node.
+        name: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A node does not get ready.
+    #[error("the node of {name} is not ready after 30 s; see {}", log.display())]
+    NotReady {
+        /// Whose node.
+        name: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A configuration file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A node's answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A submission.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The usage import.
+    #[error(transparent)]
+    Usage(#[from] ImportError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ExportError),
+    /// The audit could not run.
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    /// The audit ran and failed.
+    #[error("the audit failed: {0}")]
+    Unsound(String),
+    /// The ledger refused an act of the story.
+    #[error("{act} was refused: {rule}")]
+    Refused {
+        /// What was done.
+        act: String,
+        /// The rule.
+        rule: String,
+    },
+    /// The trace has no rows.
+    #[error("{}: no rows with a TIMESTAMP", .0.display())]
+    NoUsage(PathBuf),
+    /// The result cannot be written.
+    #[error("stdout: {0}")]
+    Output(std::io::Error),
+}
+
+/// Shows the main job; with `--stay` until `stop` resolves.
+///
+/// # Errors
+/// [`DemoError`] if any step fails; the nodes are stopped.
+pub async fn show(args: &DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
+    let dir = directory(args)?;
+    let tell = Teller { json: args.json };
+    let founded = founding::found(&dir)?;
+    tell.step(&format!(
+        "founded {:?}, network {}, in {}",
+        founded.genesis.charter.name.as_str(),
+        founded.genesis.charter.network(),
+        dir.display()
+    ));
+    let mut node = process::start(founded.nodes[0].clone())?;
+    let api = node.ready().await?;
+    tell.step(&format!("the node of {} is up: {} (process {})", node.plan.name, node.url(), node.pid));
+    if args.stay && args.json {
+        result::print_json(&result::nodes(&founded, std::slice::from_ref(&node)))?;
+    }
+    let (outcome, report) = tell_story(args, &dir, &founded, api.clone(), tell).await?;
+    let result = result::gather(&api, &node, &outcome, &report).await?;
+    if args.json { result::print_json(&result)? } else { result::print_text(&result)? }
+    if report.verdict != Verdict::Ok {
+        let why = report.error.map(|failure| format!("{}: {}", failure.rule, failure.detail));
+        return Err(DemoError::Unsound(why.unwrap_or_default()));
+    }
+    stay_or_stop(args, node, tell, stop).await
+}
+
+/// What the story leaves to be reported.
+pub(crate) struct Outcome {
+    rows_per_s: f64,
+    months: Vec<syngraph_protocol::time::Month>,
+    archive: PathBuf,
+}
+
+async fn tell_story(
+    args: &DemoArgs,
+    dir: &Path,
+    founded: &Founded,
+    api: syngraph_client::api::Node,
+    tell: Teller,
+) -> Result<(Outcome, AuditReport), DemoError> {
+    let usage = match &args.usage {
+        Some(file) => file.clone(),
+        None => trace::generate(dir)?,
+    };
+    let months = trace::months(&usage)?;
+    let mut story = Story::begin(api.clone(), founded, tell).await?;
+    story.prologue().await?;
+    let rows_per_s = story.import(&usage).await?;
+    story.unsigned_draft().await?;
+    let months = story.close_and_settle(&months).await?;
+    story.end().await;
+
+    let archive = dir.join("archive");
+    archive::export(&api, &archive, None, &mut |_| {}).await?;
+    tell.step(&format!("exported the history to {}", archive.display()));
+    let report = audit_offline(&archive, founded).await?;
+    tell.step(&format!(
+        "audited offline: {} blocks, {} entries, {} rows in {:.2} s",
+        report.blocks, report.entries, report.rows, report.seconds
+    ));
+    Ok((Outcome { rows_per_s, months, archive }, report))
+}
+
+/// Replays the archive with nothing but the genesis file.
+async fn audit_offline(archive: &Path, founded: &Founded) -> Result<AuditReport, DemoError> {
+    let (path, genesis) = (archive.to_owned(), founded.genesis.clone());
+    let replay = move || audit::audit(&path, &genesis, &mut |_| {});
+    let ended = tokio::task::spawn_blocking(replay).await;
+    Ok(ended.map_err(|panicked| DemoError::Unsound(panicked.to_string()))??)
+}
+
+async fn stay_or_stop(
+    args: &DemoArgs,
+    node: Running,
+    tell: Teller,
+    stop: impl Future<Output = ()>,
+) -> Result<(), DemoError> {
+    if args.stay {
+        tell.step(&format!("{} stays up at {}; interrupt to stop", node.plan.name, node.url()));
+        stop.await;
+    }
+    node.stop().await
+}
+
+fn directory(args: &DemoArgs) -> Result<PathBuf, DemoError> {
+    let path = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => std::env::temp_dir().join(format!("syngraph-demo-{}", std::process::id())),
+    };
+    let error = |source| DemoError::File { path: path.clone(), source };
+    std::fs::create_dir_all(&path).map_err(error)?;
+    path.canonicalize().map_err(error)
+}
+
+/// Says what each step did: on stdout for people, on stderr beside JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller {
+    json: bool,
+}
+
+impl Teller {
+    fn step(self, text: &str) {
+        use std::io::Write;
+        // A reader that has gone away misses only what it did not want.
+        if self.json {
+            writeln!(std::io::stderr(), "· {text}").ok();
+        } else {
+            writeln!(std::io::stdout(), "· {text}").ok();
+        }
+    }
+}
+
+/// The name of a member of the cast.
+fn name_of(member: MemberId) -> &'static str {
+    let position = usize::try_from(member.get()).unwrap_or(usize::MAX);
+    founding::CAST.get(position).map_or("?", |(name, _)| name)
+}

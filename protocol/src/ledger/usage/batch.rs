@@ -1,0 +1,383 @@
+//! Judging the rows of one report.
+//!
+//! *Invariants.* Judging changes nothing: it reads the state and says which rows count.
+//! A context is judged once for each span of time in which the answer is the same, and
+//! everything that counts towards one cap or one meter shares one counter, however the
+//! report is cut into contexts.
+
+use std::collections::BTreeMap;
+
+use super::event_ids::time_of;
+use super::{MeterKey, ReportUsage, UsageContext, UsageError, UsageRow, readings};
+use crate::codes::Meter;
+use crate::ids::{EventId, Id, MemberId};
+use crate::ledger::agreement::{Cap, OnExcess};
+use crate::ledger::rights::{self, Dimension, Judgement, Question, Verdict};
+use crate::ledger::{At, Ledger};
+use crate::time::{Month, Span, UtcMs};
+
+/// What holds for all rows of a context within a span of time.
+struct Judged {
+    steady: Span,
+    result: Result<Licensed, UsageError>,
+}
+
+/// A context whose rows are recorded.
+pub(super) struct Licensed {
+    pub(super) key: MeterKey,
+    /// Why its rows are not charged, if they are not.
+    pub(super) flag: Option<&'static str>,
+    /// Whether its rows only reconcile.
+    counter: bool,
+    caps: Vec<Limit>,
+    pub(super) tally: Tally,
+}
+
+/// A cap, and which of the batch's counters counts towards it.
+#[derive(Clone, Copy)]
+struct Limit {
+    quantity: u64,
+    on_excess: OnExcess,
+    counter: usize,
+}
+
+/// What the rows of a batch add to a meter.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) rated: u64,
+    pub(super) flagged: u64,
+    pub(super) counter: u64,
+    pub(super) rows: u64,
+    pub(super) over_cap: (u64, u64),
+    pub(super) unlicensed: (u64, u64),
+}
+
+/// What a row comes to.
+enum Row {
+    Rated,
+    Flagged,
+}
+
+/// Names what several contexts of a batch may count together.
+#[derive(PartialEq)]
+enum Counted {
+    /// Everything on a meter in a month, whether charged or not: it must fit 64 bits.
+    Everything(Month, Id, u16, MemberId, Meter),
+    /// What a cap counts: charged units of its meter and the meters below it, of a month
+    /// or of all.
+    Cap(Option<Month>, Id, u16, MemberId, Meter),
+}
+
+/// Units counted so far, the state's and the batch's together. Contexts share them, so
+/// that no cap can be had twice by stating a context twice.
+#[derive(Default)]
+struct Counters(Vec<(Counted, u64)>);
+
+impl Counters {
+    /// The counter of this name, begun at what the state has if it is new.
+    fn position(&mut self, name: Counted, begin: impl FnOnce() -> u64) -> usize {
+        if let Some(position) = self.0.iter().position(|(known, _)| *known == name) {
+            return position;
+        }
+        self.0.push((name, begin()));
+        self.0.len().saturating_sub(1)
+    }
+
+    fn get(&self, position: usize) -> u64 {
+        self.0.get(position).map_or(u64::MAX, |(_, units)| *units)
+    }
+
+    fn add(&mut self, position: usize, units: u64) {
+        if let Some((_, counted)) = self.0.get_mut(position) {
+            *counted = counted.saturating_add(units);
+        }
+    }
+}
+
+/// One report while it is applied.
+struct Batch<'a> {
+    ledger: &'a Ledger,
+    at: &'a At,
+    report: &'a ReportUsage,
+    judged: Vec<Vec<Judged>>,
+    counters: Counters,
+    /// Accepted ids by day.
+    accepted: BTreeMap<i64, Vec<EventId>>,
+    refused: BTreeMap<&'static str, Vec<u16>>,
+    rated: u32,
+    flagged: u32,
+}
+
+/// What judging a report gives.
+pub(super) struct Verdicts {
+    /// What to meter.
+    pub(super) licensed: Vec<Licensed>,
+    /// Accepted ids by day.
+    pub(super) accepted: BTreeMap<i64, Vec<EventId>>,
+    /// Positions of refused rows by rule.
+    pub(super) refused: BTreeMap<&'static str, Vec<u16>>,
+    /// Rows that count.
+    pub(super) rated: u32,
+    /// Rows that are not licensed.
+    pub(super) flagged: u32,
+}
+
+/// Judges every row of a report.
+pub(super) fn judge_rows(ledger: &Ledger, at: &At, report: &ReportUsage) -> Verdicts {
+    let mut batch = Batch {
+        ledger,
+        at,
+        report,
+        judged: report.contexts.iter().map(|_| Vec::new()).collect(),
+        counters: Counters::default(),
+        accepted: BTreeMap::new(),
+        refused: BTreeMap::new(),
+        rated: 0,
+        flagged: 0,
+    };
+    batch.run();
+    let Batch { judged, accepted, refused, rated, flagged, .. } = batch;
+    let licensed = judged.into_iter().flatten().filter_map(|judged| judged.result.ok()).collect();
+    Verdicts { licensed, accepted, refused, rated, flagged }
+}
+
+impl Batch<'_> {
+    fn run(&mut self) {
+        let repeated = self.repeated();
+        for (position, (row, repeated)) in (0_u16..).zip(self.report.rows.iter().zip(repeated)) {
+            let result = if repeated { Err(UsageError::Duplicate) } else { self.row(row) };
+            match result {
+                Ok(Row::Rated) => self.rated = self.rated.saturating_add(1),
+                Ok(Row::Flagged) => self.flagged = self.flagged.saturating_add(1),
+                Err(error) => self.refused.entry(error.rule()).or_default().push(position),
+            }
+        }
+    }
+
+    /// For each row, whether its id stands earlier in the same batch.
+    fn repeated(&self) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..self.report.rows.len()).collect();
+        let id = |position: &usize| self.report.rows.get(*position).map(|row| row.event_id);
+        order.sort_by_key(id);
+        let mut repeated = vec![false; order.len()];
+        for pair in order.windows(2) {
+            let [earlier, later] = pair else { continue };
+            if id(earlier) == id(later)
+                && let Some(mark) = repeated.get_mut(*later)
+            {
+                *mark = true;
+            }
+        }
+        repeated
+    }
+
+    fn row(&mut self, row: &UsageRow) -> Result<Row, UsageError> {
+        let moment = time_of(&row.event_id);
+        let (ledger, member) = (self.ledger, self.at.member);
+        if moment < ledger.floor() {
+            return Err(UsageError::Late);
+        }
+        if moment > self.at.time.plus_ms(ledger.params().usage_future_ms) {
+            return Err(UsageError::Future);
+        }
+        if ledger.event_ids.contains(member, &row.event_id) {
+            return Err(UsageError::Duplicate);
+        }
+        self.check_day(moment.day())?;
+        let kind = self.count(usize::from(row.context), moment, row.quantity)?;
+        self.accepted.entry(moment.day()).or_default().push(row.event_id);
+        Ok(kind)
+    }
+
+    fn check_day(&self, day: i64) -> Result<(), UsageError> {
+        let key = (self.at.member, day);
+        let sealed = self.ledger.event_days.get(&key).map_or(0, |day| day.count);
+        let here = self.accepted.get(&day).map_or(0, Vec::len);
+        let counted = sealed
+            .saturating_add(self.ledger.event_ids.fresh_count(key))
+            .saturating_add(u64::try_from(here).unwrap_or(u64::MAX));
+        if counted >= self.ledger.params().rows_per_member_day_max {
+            return Err(UsageError::DayFull);
+        }
+        Ok(())
+    }
+
+    /// Counts a row under the judgement of its context at its moment, which is made once
+    /// for each span.
+    fn count(&mut self, context: usize, moment: UtcMs, quantity: u64) -> Result<Row, UsageError> {
+        let (Some(asked), Some(known)) = (self.report.contexts.get(context), self.judged.get_mut(context))
+        else {
+            return Err(UsageError::NoContext { row: context });
+        };
+        let position = known.iter().position(|judged| judged.steady.contains(moment));
+        let position = position.unwrap_or_else(|| {
+            known.push(judge(self.ledger, self.at.member, asked, moment, &mut self.counters));
+            known.len().saturating_sub(1)
+        });
+        let judged = known.get_mut(position).ok_or(UsageError::NoContext { row: context })?;
+        let licensed = judged.result.as_mut().map_err(|error| error.clone())?;
+        licensed.count(self.ledger, &mut self.counters, quantity)
+    }
+}
+
+/// Judges a context at a moment, for as long as the answer holds within the month.
+fn judge(
+    ledger: &Ledger,
+    reporter: MemberId,
+    context: &UsageContext,
+    at: UtcMs,
+    counters: &mut Counters,
+) -> Judged {
+    let question = Question {
+        member: context.payer,
+        agreement: context.agreement,
+        grant: context.grant,
+        version: context.version,
+        act: &context.act,
+        purpose: &context.purpose,
+        place: &context.territory,
+        at,
+    };
+    let judgement = rights::judge(ledger, &question);
+    let (Some(month), Some(span)) = (Month::of(at), Month::of(at).and_then(Month::span)) else {
+        let steady = Span { from: at, until: at.plus_ms(1) };
+        return Judged { steady, result: Err(UsageError::Future) };
+    };
+    let steady =
+        Span { from: judgement.steady.from.max(span.from), until: judgement.steady.until.min(span.until) };
+    Judged { steady, result: license(ledger, reporter, context, month, &judgement, counters) }
+}
+
+/// Decides whether the reporter's rows count, and which caps they count towards.
+fn license(
+    ledger: &Ledger,
+    reporter: MemberId,
+    context: &UsageContext,
+    month: Month,
+    judgement: &Judgement,
+    counters: &mut Counters,
+) -> Result<Licensed, UsageError> {
+    let UsageContext { agreement: id, grant: number, version, payer, .. } = *context;
+    let agreement = ledger.agreements.get(&id).ok_or(UsageError::Agreement)?;
+    // Before an agreement is in force, the version that was proposed says who it is about.
+    let terms_of = judgement.agreement_version.unwrap_or(agreement.current);
+    let terms = &ledger.terms.get(&(id, terms_of)).ok_or(UsageError::Agreement)?.terms;
+    let grant = terms.grants.get(usize::from(number)).ok_or(UsageError::Agreement)?;
+    if terms.party(reporter).is_none() {
+        return Err(UsageError::Reporter);
+    }
+    if terms.party(payer).is_none() {
+        return Err(UsageError::Payer);
+    }
+    if !ledger.versions.contains(&version) {
+        return Err(UsageError::Version { version });
+    }
+    let flag = match judgement.verdict {
+        Verdict::Permit => None,
+        Verdict::Deny | Verdict::Undetermined => Some(flag_rule(judgement)),
+    };
+    let caps = grant.caps.iter().filter(|cap| cap.meter.covers(&context.meter));
+    let caps = caps.map(|cap| limit(ledger, cap, (id, number, payer), month, counters)).collect();
+    let key = MeterKey {
+        month,
+        agreement: id,
+        grant: number,
+        payer,
+        meter: context.meter.clone(),
+        agreement_version: judgement.agreement_version.unwrap_or(0),
+        version,
+    };
+    let counter = reporter != grant.reporter_for(payer);
+    Ok(Licensed { key, flag, counter, caps, tally: Tally::default() })
+}
+
+/// A cap with the counter that everything under it shares.
+fn limit(
+    ledger: &Ledger,
+    cap: &Cap,
+    (agreement, grant, payer): (Id, u16, MemberId),
+    month: Month,
+    counters: &mut Counters,
+) -> Limit {
+    let of = cap.per_period.then_some(month);
+    let name = Counted::Cap(of, agreement, grant, payer, cap.meter.clone());
+    let counter = counters.position(name, || match of {
+        Some(month) => {
+            let counted = readings(ledger, month, agreement, grant, payer);
+            sum(counted.filter(|(key, _)| cap.meter.covers(&key.meter)).map(|(_, metered)| metered.rated))
+        }
+        None => {
+            let first = (agreement, grant, payer, Meter::new(""));
+            let totals = ledger.totals.range(first..);
+            let totals = totals.take_while(|((a, g, p, _), _)| (*a, *g, *p) == (agreement, grant, payer));
+            sum(totals.filter(|((.., meter), _)| cap.meter.covers(meter)).map(|(_, total)| total.rated))
+        }
+    });
+    Limit { quantity: cap.quantity, on_excess: cap.on_excess, counter }
+}
+
+fn sum(units: impl Iterator<Item = u64>) -> u64 {
+    units.fold(0, u64::saturating_add)
+}
+
+/// The finding that fits what failed.
+fn flag_rule(judgement: &Judgement) -> &'static str {
+    let mut failed = judgement.failed();
+    match (failed.next(), failed.next()) {
+        (Some(Dimension::Territory), None) => "USE-OUT-TERR",
+        _ => "USE-UNLICENSED",
+    }
+}
+
+impl Licensed {
+    /// Counts one row.
+    fn count(&mut self, ledger: &Ledger, counters: &mut Counters, quantity: u64) -> Result<Row, UsageError> {
+        self.count_everything(ledger, counters, quantity)?;
+        let tally = &mut self.tally;
+        tally.rows = tally.rows.saturating_add(1);
+        let more = |(rows, sum): (u64, u64)| (rows.saturating_add(1), sum.saturating_add(quantity));
+        if self.counter {
+            tally.counter = tally.counter.saturating_add(quantity);
+            return Ok(Row::Rated);
+        }
+        if self.flag.is_some() {
+            tally.flagged = tally.flagged.saturating_add(quantity);
+            tally.unlicensed = more(tally.unlicensed);
+            return Ok(Row::Flagged);
+        }
+        let is_over = |cap: &&Limit| cap.quantity.saturating_sub(counters.get(cap.counter)) < quantity;
+        let over: Vec<Limit> = self.caps.iter().filter(is_over).copied().collect();
+        if !over.is_empty() {
+            tally.over_cap = more(tally.over_cap);
+        }
+        if over.iter().any(|cap| cap.on_excess == OnExcess::Block) {
+            tally.flagged = tally.flagged.saturating_add(quantity);
+            return Ok(Row::Flagged);
+        }
+        // Two caps on one meter and span share a counter: it counts once.
+        let mut counted: Vec<usize> = self.caps.iter().map(|cap| cap.counter).collect();
+        counted.dedup();
+        counted.into_iter().for_each(|counter| counters.add(counter, quantity));
+        tally.rated = tally.rated.saturating_add(quantity);
+        Ok(Row::Rated)
+    }
+
+    /// A meter's units of a month, charged or not, fit 64 bits.
+    fn count_everything(
+        &self,
+        ledger: &Ledger,
+        counters: &mut Counters,
+        quantity: u64,
+    ) -> Result<(), UsageError> {
+        let MeterKey { month, agreement, grant, payer, ref meter, .. } = self.key;
+        let name = Counted::Everything(month, agreement, grant, payer, meter.clone());
+        let counter = counters.position(name, || {
+            let counted =
+                readings(ledger, month, agreement, grant, payer).filter(|(key, _)| key.meter == *meter);
+            sum(counted.flat_map(|(_, metered)| [metered.rated, metered.flagged, metered.counter]))
+        });
+        counters.get(counter).checked_add(quantity).ok_or(UsageError::Overflow)?;
+        counters.add(counter, quantity);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! The programs under test, built once for a run of the tests.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A program of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `syngraphd`, the node.
+    Node,
+    /// `syngraph`, everybody else's tool.
+    Tool,
+}
+
+impl Program {
+    const fn package_and_name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Node => ("syngraph-node", "syngraphd"),
+            Self::Tool => ("syngraph-client", "syngraph"),
+        }
+    }
+
+    /// Where the program is, built in the profile that the tests were built in.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn path(self) -> PathBuf {
+        static NODE: OnceLock<PathBuf> = OnceLock::new();
+        static TOOL: OnceLock<PathBuf> = OnceLock::new();
+        let known = match self {
+            Self::Node => &NODE,
+            Self::Tool => &TOOL,
+        };
+        known.get_or_init(|| self.build()).clone()
+    }
+
+    /// A command that runs the program, without what the caller's environment sets for it.
+    pub fn command(self) -> Command {
+        let mut command = Command::new(self.path());
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.to_string_lossy().starts_with("SYNGRAPH_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Cargo builds the binaries of a package for that package's own tests alone, so they
+    /// are asked for here; the build is fresh if `cargo build` came before.
+    fn build(self) -> PathBuf {
+        let (package, name) = self.package_and_name();
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--package", package, "--bin", name]);
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(status.success(), "{package} does not build");
+        let path = profile_folder().join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        assert!(path.is_file(), "{} was built elsewhere", path.display());
+        path
+    }
+}
+
+/// The folder of binaries: a test's own executable is in its `deps`.
+fn profile_folder() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let deps = own.parent().expect("a file has a folder");
+    if deps.ends_with("deps") {
+        deps.parent().expect("deps has a parent").to_owned()
+    } else {
+        deps.to_owned()
+    }
+}
