@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-/// Most characters that a cell of a table shows; longer text is cut. An id has 64.
-const CELL_CHARS_MAX: usize = 64;
+/// Most characters that a cell of a table shows; longer text is cut.
+const CELL_CHARS_MAX: usize = 120;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,10 +300,11 @@ mod tests {
     #[test]
     fn an_empty_list_says_so_and_long_cells_are_cut() {
         assert_eq!(Answer::new(&()).table(Table::new(["id"]), "no members").plain(), "no members\n");
-        let cut = fit(&"é".repeat(65));
+        let cut = fit(&"é".repeat(CELL_CHARS_MAX + 1));
         assert_eq!(cut.chars().count(), CELL_CHARS_MAX);
         assert!(cut.ends_with("é…"));
-        assert_eq!(fit(&"a".repeat(64)), "a".repeat(64));
+        let id = "a".repeat(64);
+        assert_eq!(fit(&id), id);
     }
 
     #[test]

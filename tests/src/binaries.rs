@@ -14,10 +14,10 @@ pub enum Program {
 }
 
 impl Program {
-    const fn package_and_name(self) -> (&'static str, &'static str) {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Node => ("syngraph-node", "syngraphd"),
-            Self::Tool => ("syngraph-client", "syngraph"),
+            Self::Node => "syngraphd",
+            Self::Tool => "syngraph",
         }
     }
 
@@ -26,13 +26,10 @@ impl Program {
     /// # Panics
     /// If it does not build.
     pub fn path(self) -> PathBuf {
-        static NODE: OnceLock<PathBuf> = OnceLock::new();
-        static TOOL: OnceLock<PathBuf> = OnceLock::new();
-        let known = match self {
-            Self::Node => &NODE,
-            Self::Tool => &TOOL,
-        };
-        known.get_or_init(|| self.build()).clone()
+        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+        let path = FOLDER.get_or_init(build).join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
+        assert!(path.is_file(), "{} was built elsewhere", path.display());
+        path
     }
 
     /// A command that runs the program, without what the caller's environment sets for it.
@@ -44,22 +41,23 @@ impl Program {
         }
         command
     }
+}
 
-    /// Cargo builds the binaries of a package for that package's own tests alone, so they
-    /// are asked for here; the build is fresh if `cargo build` came before.
-    fn build(self) -> PathBuf {
-        let (package, name) = self.package_and_name();
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--package", package, "--bin", name]);
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-        assert!(status.success(), "{package} does not build");
-        let path = profile_folder().join(name).with_extension(std::env::consts::EXE_EXTENSION);
-        assert!(path.is_file(), "{} was built elsewhere", path.display());
-        path
+/// Builds the programs and gives their folder.
+///
+/// Cargo builds the binaries of a package for that package's own tests alone, so they are
+/// asked for here. Together with the tests of the whole workspace they need the same
+/// features of the same packages as `cargo test --workspace` has just built, so that only
+/// they themselves are left to build.
+fn build() -> PathBuf {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--workspace", "--bins", "--tests"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
     }
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(status.success(), "the programs do not build");
+    profile_folder()
 }
 
 /// The folder of binaries: a test's own executable is in its `deps`.

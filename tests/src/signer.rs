@@ -62,7 +62,7 @@ impl Signer {
     /// If the journal is full.
     pub fn sign(&mut self, body: Body) -> SignedEntry {
         let entry = self.sign_at(self.tip.next, self.tip.last, body);
-        self.tip = self.tip.append(self.tip.next, self.tip.last, entry.id()).expect("it continues the journal");
+        self.follow(&entry);
         entry
     }
 
@@ -77,6 +77,15 @@ impl Signer {
     pub fn sign_at(&self, seq: Seq, prev: EntryId, body: Body) -> SignedEntry {
         let slot = Slot { network: self.network, member: self.member, seq, prev, claimed_at: now() };
         SignedEntry::sign(&self.key, slot, body)
+    }
+
+    /// Goes on behind an entry that was signed with [`Self::sign_at`].
+    ///
+    /// # Panics
+    /// If it does not continue the journal.
+    pub fn follow(&mut self, entry: &SignedEntry) {
+        let next = self.tip.append(entry.head.seq, entry.head.prev, entry.id());
+        self.tip = next.expect("it continues the journal");
     }
 
     /// An idempotency key that this journal has not used.

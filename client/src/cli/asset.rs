@@ -88,8 +88,9 @@ async fn publish(session: &Session, version: PublishArgs) -> Result<Answer, CliE
 fn publication(asset: Id, version: PublishArgs) -> Result<PublishVersion, CliError> {
     let (content, size_bytes) = match (&version.file, version.content, version.size_bytes) {
         (Some(file), ..) => content::measure(file)?,
-        (None, Some(content), Some(size_bytes)) => (content, size_bytes),
-        (None, ..) => return Err(CliError::NoContent),
+        (None, content, size_bytes) => {
+            content.zip(size_bytes).expect("without --file the command line requires both")
+        }
     };
     Ok(PublishVersion {
         asset,

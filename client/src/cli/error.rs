@@ -51,9 +51,6 @@ pub(crate) enum CliError {
     /// A command that signs has no key.
     #[error("this command signs: give --key FILE or set SYNGRAPH_KEY")]
     NoKey,
-    /// A version without content.
-    #[error("a version needs --file, or --content with --size-bytes")]
-    NoContent,
     /// The node's ledger does not know the key.
     #[error("the ledger does not know key {key}; its member's root key admits it: syngraph key admit")]
     KeyUnregistered {
@@ -169,7 +166,6 @@ impl CliError {
             Self::Audit(error) => error.rule(),
             Self::Write { .. } => "FILE-WRITE",
             Self::NoKey => "CLI-KEY",
-            Self::NoContent => "CLI-CONTENT",
             Self::KeyUnregistered { .. } => "KEY-UNKNOWN",
             Self::NameUnknown { .. } => "NAME-UNKNOWN",
             Self::NameAmbiguous { .. } => "NAME-AMBIGUOUS",
@@ -189,7 +185,7 @@ impl CliError {
     /// How a command that meets it ends.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::NoKey | Self::NoContent => Exit::CommandLine,
+            Self::NoKey => Exit::CommandLine,
             Self::TermsHash { .. } | Self::TermsPrevious { .. } => Exit::Unsound,
             _ => Exit::Failed,
         }

@@ -150,28 +150,29 @@ impl Found {
 
     /// The state directory, if it belongs to these logs.
     fn state(&self) -> Result<Option<State>, StoreError> {
-        let (Some(entries), Some(blocks)) = (self.entries.identity()?, self.blocks.identity()?) else {
-            return Ok(None);
-        };
         if !self.state_path.exists() {
             return Ok(None);
         }
-        let state =
-            match State::open(&self.state_path, Owner { network: self.network, logs: [entries, blocks] }) {
-                Ok(state) => state,
-                Err(error) => {
-                    tracing::warn!(%error, "state/ does not open");
-                    return Ok(None);
-                }
-            };
-        match state.mark() {
+        let identities = [self.entries.identity()?, self.blocks.identity()?];
+        let owner = Owner { network: self.network, logs: identities.map(Option::unwrap_or_default) };
+        let state = match State::open(&self.state_path, owner) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(%error, "state/ does not open");
+                return Ok(None);
+            }
+        };
+        // Where a log is gone or empty nobody can tell whose the state is. If it has seen
+        // records, they are lost: beginning again would found another history.
+        let mark = if identities.contains(&None) { state.mark_of_network() } else { state.mark() };
+        match mark {
             Some(mark) => self.check_ends(mark)?,
             None => {
                 tracing::warn!("state/ is empty or was made for other logs");
                 return Ok(None);
             }
         }
-        Ok(Some(state))
+        Ok(state.mark().is_some().then_some(state))
     }
 
     /// Whether the logs still have everything that was durable when the mark was written.

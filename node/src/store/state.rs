@@ -116,12 +116,13 @@ impl State {
 
     /// What the rows reflect, if they are this owner's.
     pub(crate) fn mark(&self) -> Option<&Mark> {
-        let own = |mark: &&Mark| {
-            mark.version == TABLES_VERSION
-                && mark.network == self.owner.network
-                && mark.logs == self.owner.logs
-        };
-        self.mark.as_ref().filter(own)
+        self.mark_of_network().filter(|mark| mark.logs == self.owner.logs)
+    }
+
+    /// What the rows reflect, if they are of this owner's network.
+    pub(crate) fn mark_of_network(&self) -> Option<&Mark> {
+        let known = |mark: &&Mark| mark.version == TABLES_VERSION && mark.network == self.owner.network;
+        self.mark.as_ref().filter(known)
     }
 
     /// How to read the tables.

@@ -257,6 +257,24 @@ fn logs_that_lost_acknowledged_records_are_refused() {
 }
 
 #[test]
+fn logs_that_are_gone_are_refused_while_the_state_knows_of_them() {
+    let (dir, genesis, ..) = World::with_history().close();
+    for (log, kept) in [("entries", 0), ("blocks", 0), ("entries", 60), ("blocks", 60)] {
+        let damaged = copy(dir.path());
+        let file = only_segment(damaged.path(), log);
+        if kept == 0 {
+            fs::remove_dir_all(damaged.path().join(log)).expect("removed");
+        } else {
+            cut_file(&file, kept);
+        }
+        match open(damaged.path(), &genesis).err() {
+            Some(StoreError::Corrupt { path, .. }) => assert_eq!(path, file),
+            other => panic!("{log}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_block_without_its_entries_is_refused_with_the_place() {
     let (dir, genesis, ..) = World::with_history().close();
     fs::remove_dir_all(dir.path().join("state")).expect("removed");

@@ -1,12 +1,14 @@
 //! One segment file: its header, its frames, and where the whole ones end.
 //!
 //! ```text
-//! header   magic 8 ‖ salt 8 ‖ network 32
+//! header   magic 8 ‖ salt 8 ‖ network 32 ‖ CRC-32C u32 LE of these
 //! frame    length u32 LE (top bit: first of its batch) ‖ CRC-32C u32 LE ‖ bytes
 //! ```
 //!
-//! The checksum covers salt, length and bytes. The salt is random for each segment, so that
-//! nobody who gets bytes into a record can make them look like a frame.
+//! A frame's checksum covers salt, length and bytes. The salt is random for each segment, so
+//! that nobody who gets bytes into a record can make them look like a frame. The header has
+//! a checksum of its own: with another salt no frame would be whole, and a whole log would
+//! look like a torn tail.
 //!
 //! *Batches.* All frames between two fsyncs are a batch, and the first of each is marked.
 //! A marked frame therefore proves that everything before it was once durable. Inside the
@@ -26,7 +28,9 @@ use crate::store::files::sync_dir;
 
 const MAGIC: [u8; 8] = *b"SYNGLOG1";
 /// Bytes before the first frame.
-pub(super) const HEADER_BYTES: u64 = 48;
+pub(super) const HEADER_BYTES: u64 = 52;
+/// Bytes of the header that its checksum covers.
+const HEADER_COVERED: usize = 48;
 /// Bytes of a frame before the record's own.
 pub(super) const FRAME_BYTES: u64 = 8;
 const BATCH_START: u32 = 1 << 31;
@@ -40,6 +44,15 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) salt: [u8; 8],
+}
+
+/// Salt and network of a header, if it is one.
+fn checked(header: &[u8; HEADER_BYTES as usize]) -> Option<([u8; 8], [u8; 32])> {
+    let (covered, checksum) = header.split_at(HEADER_COVERED);
+    let (magic, rest) = covered.split_first_chunk()?;
+    let (salt, owner) = rest.split_first_chunk()?;
+    let sound = *magic == MAGIC && crc32c::crc32c(covered).to_le_bytes() == *checksum;
+    sound.then_some((*salt, *owner.first_chunk()?))
 }
 
 /// What opening the last segment can find.
@@ -62,7 +75,8 @@ impl Segment {
         let path = Self::path_of(dir, number);
         let mut salt = [0; 8];
         getrandom::fill(&mut salt).map_err(io::Error::other).context("draw the salt of", &path)?;
-        let header = [&MAGIC[..], &salt, network.as_bytes()].concat();
+        let mut header = [&MAGIC[..], &salt, network.as_bytes()].concat();
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let mut file = open.context("create", &path)?;
         file.write_all(&header).and_then(|()| file.sync_all()).context("write", &path)?;
@@ -74,17 +88,19 @@ impl Segment {
     pub(super) fn open(dir: &Path, number: u64, network: NetworkId) -> Result<Opened, StoreError> {
         let path = Self::path_of(dir, number);
         let file = OpenOptions::new().read(true).write(true).open(&path).context("open", &path)?;
-        if file.metadata().context("measure", &path)?.len() < HEADER_BYTES {
+        let file_bytes = file.metadata().context("measure", &path)?.len();
+        if file_bytes < HEADER_BYTES {
             return Ok(Opened::Unborn);
         }
-        let (mut magic, mut salt, mut owner) = ([0; 8], [0; 8], [0; 32]);
-        let mut header = &file;
-        for part in [&mut magic[..], &mut salt, &mut owner] {
-            header.read_exact(part).context("read", &path)?;
-        }
-        if magic != MAGIC {
-            return Err(StoreError::corrupt(&path, 0, "not the header of a log segment"));
-        }
+        let mut header = [0; HEADER_BYTES as usize];
+        file.read_exact_at(&mut header, 0).context("read", &path)?;
+        let Some((salt, owner)) = checked(&header) else {
+            // The header is durable before there is any record.
+            return match file_bytes {
+                HEADER_BYTES => Ok(Opened::Unborn),
+                _ => Err(StoreError::corrupt(&path, 0, "not the header of a log segment")),
+            };
+        };
         let got = NetworkId::from_bytes(owner);
         if got != network {
             return Err(StoreError::OtherNetwork { path, expected: network, got });

@@ -184,13 +184,32 @@ fn a_segment_without_a_whole_header_is_created_again() {
     let mut log = open(dir.path()).expect("opens");
     batch(&mut log, &[record(0)]);
     drop(log);
-    for len in 0..HEADER_BYTES {
+    for len in 0..=HEADER_BYTES {
         let crashed = copy(dir.path());
         let next = Segment::path_of(crashed.path(), 1);
         File::create(&next).and_then(|file| file.set_len(len)).expect("created");
         let mut log = open(crashed.path()).expect("a crash while rolling is no damage");
         batch(&mut log, &[record(1)]);
         assert_eq!(everything(&log).expect("whole"), [record(0), record(1)]);
+    }
+}
+
+#[test]
+fn a_damaged_header_is_no_torn_tail() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut log = open(dir.path()).expect("opens");
+    batch(&mut log, &[record(0)]);
+    drop(log);
+    for byte in 0..HEADER_BYTES as usize {
+        let damaged = copy(dir.path());
+        let file = last_file(damaged.path());
+        flip(&file, byte, 3);
+        match open(damaged.path()).err() {
+            Some(StoreError::Corrupt { path, offset, .. }) => assert_eq!((path, offset), (file.clone(), 0)),
+            other => panic!("byte {byte}: {other:?}"),
+        }
+        let len = |path: &Path| fs::metadata(path).expect("there").len();
+        assert_eq!(len(&file), len(&last_file(dir.path())), "nothing is cut away");
     }
 }
 
