@@ -9,6 +9,7 @@
 //!
 //! *Deliberately absent:* whether what the files say is true. `audit` finds out.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -164,7 +165,35 @@ fn walk_dir(folder: &Path, visit: Visit<'_>) -> Result<(), ArchiveError> {
             return Ok(());
         }
     }
+    refuse_surplus(folder, &manifest)?;
     visit(MANIFEST_PATH, manifest_bytes);
+    Ok(())
+}
+
+/// Refuses a folder with files that the manifest does not list: whoever found them there
+/// would believe that they had been audited.
+fn refuse_surplus(folder: &Path, manifest: &Manifest) -> Result<(), ArchiveError> {
+    let unreadable = |source| ArchiveError::Unreadable { path: folder.to_owned(), source };
+    let listed: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let path = entry.path();
+            if entry.file_type().map_err(unreadable)?.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy();
+            if name != MANIFEST_PATH && !listed.contains(name.as_ref()) {
+                return Err(ArchiveError::damaged(
+                    &name,
+                    "ARC-SURPLUS",
+                    "the manifest does not list this file",
+                ));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -23,8 +23,8 @@ const AHEAD_MS: i64 = 500;
 /// How far behind our clock a proposed block's time may be.
 const BEHIND_MS: i64 = 30_000;
 
-/// Most candidates of one height that are kept executed; a proposer that makes more in
-/// as many rounds gets its oldest re-executed.
+/// Most candidates of one height that are kept executed. Beyond, the oldest is set aside,
+/// and executed again if it is decided.
 const CANDIDATES_MAX: usize = 8;
 
 /// What a proposed block comes to.
@@ -68,14 +68,17 @@ pub(crate) struct Chain {
     ledger: Ledger,
     /// In the order in which they were executed.
     candidates: Vec<Executed>,
-    /// The candidate that this node proposes.
+    /// Candidates that had to make room. The store, which keeps them too, bounds their
+    /// number.
+    aside: Vec<Block>,
+    /// The candidate that this node proposes; never set aside.
     proposal: Option<BlockId>,
 }
 
 impl Chain {
     /// The chain after its last decided block.
     pub(crate) fn new(me: MemberId, ledger: Ledger) -> Self {
-        Self { me, ledger, candidates: Vec::new(), proposal: None }
+        Self { me, ledger, candidates: Vec::new(), aside: Vec::new(), proposal: None }
     }
 
     /// The state after the last decided block.
@@ -119,7 +122,7 @@ impl Chain {
         if self.candidates.len() >= CANDIDATES_MAX
             && let Some(oldest) = self.candidates.iter().position(evictable)
         {
-            self.candidates.remove(oldest);
+            self.aside.push(self.candidates.remove(oldest).block);
         }
         self.candidates.push(executed);
         id
@@ -144,7 +147,7 @@ impl Chain {
         if Some(block.header.height) != self.next_height() {
             return Verdict::OtherHeight;
         }
-        if self.candidate(&block.id()).is_some() {
+        if self.block(&block.id()).is_some() {
             return Verdict::Valid;
         }
         match replay::judge(&self.ledger, block, entries) {
@@ -159,15 +162,29 @@ impl Chain {
         }
     }
 
-    /// A block that was executed here as a candidate for the next height.
-    pub(crate) fn candidate(&self, id: &BlockId) -> Option<&Executed> {
+    fn candidate(&self, id: &BlockId) -> Option<&Executed> {
         self.candidates.iter().find(|known| known.block.id() == *id)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.candidates.iter().map(|known| &known.block).chain(&self.aside)
+    }
+
+    /// A block that was found valid for the next height.
+    pub(crate) fn block(&self, id: &BlockId) -> Option<&Block> {
+        self.blocks().find(|block| block.id() == *id)
     }
 
     /// The blocks that were found valid for a height.
     pub(crate) fn candidates_at(&self, height: Height) -> impl Iterator<Item = BlockId> {
         let next = Some(height) == self.next_height();
-        self.candidates.iter().map(|known| known.block.id()).filter(move |_| next)
+        self.blocks().map(Block::id).filter(move |_| next)
+    }
+
+    /// Takes a block back that had to make room; it must be judged anew to be decided.
+    pub(crate) fn take_aside(&mut self, id: &BlockId) -> Option<Block> {
+        let position = self.aside.iter().position(|block| block.id() == *id)?;
+        Some(self.aside.remove(position))
     }
 
     /// Takes the executed block that a certificate decides. The state is still the one
@@ -188,9 +205,10 @@ impl Chain {
     pub(crate) fn advance(&mut self, ledger: Ledger) {
         self.ledger = ledger;
         self.candidates.clear();
+        self.aside.clear();
         self.proposal = None;
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

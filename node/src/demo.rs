@@ -17,6 +17,7 @@ mod result;
 mod story;
 mod trace;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use syngraph_client::api::ApiError;
@@ -72,6 +73,17 @@ pub enum DemoError {
     /// A configuration file.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A node does not stop.
+    #[error("the node of {name} did not stop within 30 s and was ended; see {}", log.display())]
+    NotStopped {
+        /// Whose node.
+        name: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Somebody asked it to stop.
+    #[error("interrupted before the end of the story")]
+    Interrupted,
     /// A node's answer.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -106,10 +118,11 @@ pub enum DemoError {
     Output(std::io::Error),
 }
 
-/// Shows the main job; with `--stay` until `stop` resolves.
+/// Shows the main job; with `--stay` until `stop` resolves. The nodes are stopped in
+/// either case.
 ///
 /// # Errors
-/// [`DemoError`] if any step fails; the nodes are stopped.
+/// [`DemoError`] if any step fails, or if `stop` resolves before the end.
 pub async fn show(args: &DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
     let dir = directory(args)?;
     let tell = Teller { json: args.json };
@@ -121,19 +134,44 @@ pub async fn show(args: &DemoArgs, stop: impl Future<Output = ()>) -> Result<(),
         dir.display()
     ));
     let mut node = process::start(founded.nodes[0].clone())?;
+    let mut stop = std::pin::pin!(stop);
+    let shown = tokio::select! {
+        shown = show_with(args, &dir, &founded, &mut node, tell) => shown,
+        () = &mut stop => Err(DemoError::Interrupted),
+    };
+    if args.stay && shown.is_ok() {
+        tell.step(&format!("{} stays up at {}; interrupt to stop", node.plan.name, node.url()));
+        stop.await;
+    }
+    // A node that failed is why the story broke off.
+    node.stop().await.and(shown)
+}
+
+/// Tells the story to a node that was just started, and prints what came of it.
+async fn show_with(
+    args: &DemoArgs,
+    dir: &Path,
+    founded: &Founded,
+    node: &mut Running,
+    tell: Teller,
+) -> Result<(), DemoError> {
     let api = node.ready().await?;
     tell.step(&format!("the node of {} is up: {} (process {})", node.plan.name, node.url(), node.pid));
     if args.stay && args.json {
-        result::print_json(&result::nodes(&founded, std::slice::from_ref(&node)))?;
+        result::print_json(&result::nodes(founded, std::slice::from_ref(node)))?;
     }
-    let (outcome, report) = tell_story(args, &dir, &founded, api.clone(), tell).await?;
-    let result = result::gather(&api, &node, &outcome, &report).await?;
-    if args.json { result::print_json(&result)? } else { result::print_text(&result)? }
-    if report.verdict != Verdict::Ok {
-        let why = report.error.map(|failure| format!("{}: {}", failure.rule, failure.detail));
-        return Err(DemoError::Unsound(why.unwrap_or_default()));
+    let (outcome, report) = tell_story(args, dir, founded, api.clone(), tell).await?;
+    let result = result::gather(&api, node, &outcome, &report).await?;
+    if args.json {
+        result::print_json(&result)?
+    } else {
+        result::print_text(&result)?
     }
-    stay_or_stop(args, node, tell, stop).await
+    if report.verdict == Verdict::Ok {
+        return Ok(());
+    }
+    let why = report.error.map(|failure| format!("{}: {}", failure.rule, failure.detail));
+    Err(DemoError::Unsound(why.unwrap_or_default()))
 }
 
 /// What the story leaves to be reported.
@@ -181,27 +219,25 @@ async fn audit_offline(archive: &Path, founded: &Founded) -> Result<AuditReport,
     Ok(ended.map_err(|panicked| DemoError::Unsound(panicked.to_string()))??)
 }
 
-async fn stay_or_stop(
-    args: &DemoArgs,
-    node: Running,
-    tell: Teller,
-    stop: impl Future<Output = ()>,
-) -> Result<(), DemoError> {
-    if args.stay {
-        tell.step(&format!("{} stays up at {}; interrupt to stop", node.plan.name, node.url()));
-        stop.await;
-    }
-    node.stop().await
-}
-
 fn directory(args: &DemoArgs) -> Result<PathBuf, DemoError> {
     let path = match &args.dir {
         Some(dir) => dir.clone(),
-        None => std::env::temp_dir().join(format!("syngraph-demo-{}", std::process::id())),
+        None => std::env::temp_dir().join(format!("syngraph-demo-{}", hex::encode(random::<8>()?))),
     };
     let error = |source| DemoError::File { path: path.clone(), source };
-    std::fs::create_dir_all(&path).map_err(error)?;
+    match &args.dir {
+        Some(dir) => std::fs::create_dir_all(dir),
+        // It will hold keys, among everybody's files: new, and nobody else's.
+        None => std::fs::DirBuilder::new().mode(0o700).create(&path),
+    }
+    .map_err(error)?;
     path.canonicalize().map_err(error)
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], DemoError> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| DemoError::Process(std::io::Error::other(error)))?;
+    Ok(bytes)
 }
 
 /// Says what each step did: on stdout for people, on stderr beside JSON.

@@ -198,7 +198,12 @@ impl Journals {
     pub(crate) fn synced(&mut self) {
         for journal in std::mem::take(&mut self.unsynced) {
             let Some(ahead) = self.ahead.get_mut(&journal) else { continue };
-            ahead.entries.iter_mut().rev().take_while(|held| !held.durable).for_each(|held| held.durable = true);
+            ahead
+                .entries
+                .iter_mut()
+                .rev()
+                .take_while(|held| !held.durable)
+                .for_each(|held| held.durable = true);
         }
     }
 
@@ -211,10 +216,9 @@ impl Journals {
         if !has_slot || self.parked_bytes.saturating_add(size) > PARKED_BYTES_MAX {
             return Admitted::Busy;
         }
-        let slot = self.parked.entry(journal).or_default();
-        if slot.insert(entry.head().seq, entry).is_none() {
-            self.parked_bytes += size;
-        }
+        let replaced = self.parked.entry(journal).or_default().insert(entry.head().seq, entry);
+        let freed = replaced.map_or(0, |entry| entry.bytes().len());
+        self.parked_bytes = self.parked_bytes.saturating_add(size).saturating_sub(freed);
         Admitted::Parked
     }
 
@@ -257,9 +261,10 @@ impl Journals {
     /// Whether a block would have something to seal.
     pub(crate) fn has_work(&self, ledger: &Ledger) -> bool {
         self.ahead.iter().any(|(journal, ahead)| {
-            ahead.entries.front().is_some_and(|held| {
-                held.durable && ledger.may_cut(journal, held.entry.head().seq).is_ok()
-            })
+            ahead
+                .entries
+                .front()
+                .is_some_and(|held| held.durable && ledger.may_cut(journal, held.entry.head().seq).is_ok())
         })
     }
 
@@ -305,7 +310,7 @@ impl Journals {
         if u64::try_from(run.len()).ok() == wanted { run } else { Vec::new() }
     }
 
-    fn queues(&self, ledger: &Ledger) -> Vec<Queue<'_>> {
+    fn queues<'a>(&'a self, ledger: &'a Ledger) -> Vec<Queue<'a>> {
         let mut by_member: BTreeMap<MemberId, Vec<&Ahead>> = BTreeMap::new();
         for (journal, ahead) in &self.ahead {
             let front = ahead.entries.front().map(|held| held.entry.head().seq);
@@ -313,7 +318,8 @@ impl Journals {
                 by_member.entry(ahead.member).or_default().push(ahead);
             }
         }
-        let mut queues: Vec<_> = by_member.into_values().map(Queue::new).collect();
+        let mut queues: Vec<_> =
+            by_member.into_values().map(|journals| Queue::new(ledger, journals)).collect();
         queues.sort_by_key(|queue| queue.oldest());
         queues
     }
@@ -392,15 +398,16 @@ impl Budget {
 
 /// One member's journals, the longest waiting first.
 struct Queue<'a> {
+    ledger: &'a Ledger,
     journals: Vec<&'a Ahead>,
     journal: usize,
     entry: usize,
 }
 
 impl<'a> Queue<'a> {
-    fn new(mut journals: Vec<&'a Ahead>) -> Self {
+    fn new(ledger: &'a Ledger, mut journals: Vec<&'a Ahead>) -> Self {
         journals.sort_by_key(|ahead| ahead.entries.front().map(|held| held.arrival));
-        Self { journals, journal: 0, entry: 0 }
+        Self { ledger, journals, journal: 0, entry: 0 }
     }
 
     fn oldest(&self) -> Option<u64> {
@@ -411,7 +418,7 @@ impl<'a> Queue<'a> {
     fn next(&mut self, budget: &mut Budget) -> Option<VerifiedEntry> {
         loop {
             let ahead = self.journals.get(self.journal)?;
-            match ahead.entries.get(self.entry).filter(|held| held.durable) {
+            match ahead.entries.get(self.entry).filter(|held| self.may_cover(held)) {
                 Some(held) if budget.take(&held.entry, self.entry == 0) => {
                     self.entry += 1;
                     return Some(held.entry.clone());
@@ -423,6 +430,12 @@ impl<'a> Queue<'a> {
                 }
             }
         }
+    }
+
+    /// A key that is revoked in the middle of what is held is covered up to there.
+    fn may_cover(&self, held: &Held) -> bool {
+        let head = held.entry.head();
+        held.durable && self.ledger.may_cut(&head.journal, head.seq).is_ok()
     }
 }
 

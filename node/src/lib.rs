@@ -13,7 +13,7 @@
 //!
 //! Start: files → HTTP port → store (recovery, replay) → engine → doors open. A port in
 //! use or a data directory in use is found before anything is touched. Stop: doors
-//! close → core ends → engine ends.
+//! close → engine ends → core ends, and closes the store.
 
 pub mod args;
 mod chain;
@@ -23,6 +23,7 @@ pub mod demo;
 mod gate;
 mod http;
 mod journals;
+mod pace;
 mod store;
 mod telemetry;
 
@@ -36,6 +37,7 @@ use syngraph_protocol::ledger::Ledger;
 use syngraph_protocol::ledger::member::KeyPurpose;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::block_in_place;
 
 use crate::chain::Chain;
 use crate::consensus::{ConsensusError, Identity, Settings, Started};
@@ -106,38 +108,56 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()>) -> Result<(), NodeE
         validator: Some(files.validator.secret().clone()),
         transport_seed: seed_of(files.transport.secret()),
     };
-    let Started { engine, events, mut ended } = consensus::start(settings(&dir, &files.config), identity).await?;
+    let Started { engine, events, mut ended } =
+        consensus::start(settings(&dir, &files.config), identity).await?;
     let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
     let network = recovered.ledger.network();
     let NodeFiles { config, genesis_toml, .. } = files;
     let info = NodeInfo { member: me, name: config.name, network, genesis_toml };
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
-    let (chain, journals) = restore(me, recovered);
+    let (chain, journals) = block_in_place(|| restore(me, recovered));
     let core = Core::new(me, chain, journals, store, engine.clone(), doors, metrics);
     let (stop_core, core_stops) = oneshot::channel();
     let mut core = spawn_core(core, events, core_stops)?;
     server.open(gate);
 
-    let ended_early = tokio::select! {
-        () = stop => None,
-        result = &mut core => Some(flatten(result)),
-        _ = &mut ended => Some(Err(NodeError::from(CoreError::Engine))),
+    let why = tokio::select! {
+        () = stop => Why::Asked,
+        result = &mut core => Why::Core(flatten(result)),
+        _ = &mut ended => Why::Engine,
     };
-    server.stop().await?;
-    let result = match ended_early {
-        Some(result) => result,
-        None => {
-            // The core may have ended by itself at the same moment.
-            stop_core.send(()).ok();
-            flatten(core.await)
-        }
-    };
+    tracing::info!("stopping");
+    let doors_closed = server.stop().await;
+    // Before the core, which answers it to the last.
     engine.stop().await;
-    result
+    // The core may have ended by itself meanwhile.
+    stop_core.send(()).ok();
+    match why {
+        Why::Core(result) => result?,
+        Why::Engine => flatten(core.await).and(Err(CoreError::Engine.into()))?,
+        Why::Asked => match core.await {
+            // The engine's end is what was asked for.
+            Ok(Err(CoreError::Engine)) => {}
+            result => flatten(result)?,
+        },
+    }
+    doors_closed?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What made a node stop.
+enum Why {
+    /// Whoever runs it.
+    Asked,
+    /// The core, which cannot go on.
+    Core(Result<(), NodeError>),
+    /// The engine, which has ended by itself.
+    Engine,
 }
 
 fn open_store(dir: &NodeDir, files: &NodeFiles) -> Result<(Store, Recovered), StoreError> {
-    tokio::task::block_in_place(|| Store::open(dir.path(), &files.genesis))
+    block_in_place(|| Store::open(dir.path(), &files.genesis))
 }
 
 /// The member whose validator key this is.
@@ -182,9 +202,13 @@ fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
     }
     let mut chain = Chain::new(me, ledger);
     for block in undecided {
-        if let Ok(entries) = journals.under(chain.ledger(), &block.cut) {
-            let verdict = chain.judge(&block, entries);
-            tracing::info!(block = %block.id(), ?verdict, "executed an undecided block again");
+        let id = block.id();
+        match journals.under(chain.ledger(), &block.cut) {
+            Ok(entries) => {
+                let verdict = chain.judge(&block, entries);
+                tracing::info!(block = %id, ?verdict, "executed an undecided block again");
+            }
+            Err(missing) => tracing::warn!(block = %id, ?missing, "an undecided block lacks entries"),
         }
     }
     (chain, journals)
@@ -214,6 +238,8 @@ fn no_thread(error: std::io::Error) -> NodeError {
 fn flatten(result: Result<Result<(), CoreError>, oneshot::error::RecvError>) -> Result<(), NodeError> {
     match result {
         Ok(ended) => Ok(ended?),
-        Err(_) => Err(NodeError::new("NODE-PANIC", "the core thread panicked; what was acknowledged is on disk")),
+        Err(_) => {
+            Err(NodeError::new("NODE-PANIC", "the core thread panicked; what was acknowledged is on disk"))
+        }
     }
 }

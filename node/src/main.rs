@@ -62,7 +62,8 @@ fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn check_config(dir: &Path) -> anyhow::Result<()> {
-    let files = load_node(&NodeDir::new(dir)).map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
+    let files =
+        load_node(&NodeDir::new(dir)).map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
     let network = files.genesis.charter.network();
     writeln!(std::io::stdout(), "{}: sound, network {network}", dir.display())?;
     Ok(())
@@ -70,9 +71,8 @@ fn check_config(dir: &Path) -> anyhow::Result<()> {
 
 fn check_genesis(file: &Path) -> anyhow::Result<()> {
     let genesis = load_genesis(file).map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
-    let network = genesis
-        .verify()
-        .map_err(|error| anyhow::anyhow!("{}: {}: {error}", error.rule(), file.display()))?;
+    let network =
+        genesis.verify().map_err(|error| anyhow::anyhow!("{}: {}: {error}", error.rule(), file.display()))?;
     let founders = genesis.charter.members.len();
     writeln!(std::io::stdout(), "network {network}, signed by all {founders} founders")?;
     Ok(())

@@ -24,8 +24,8 @@ use syngraph_tests::wait::until;
 /// The order of Ed25519's group, little endian: a signature's second half plus this is
 /// the same point, so that a careless verifier takes two encodings of one signature.
 const GROUP_ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 /// The node takes part, whatever came before.
@@ -280,7 +280,8 @@ fn several_at_once(consortium: &Consortium, node: &Node, aster: &mut Signer) {
     let answer = node.post(FRAMES, &frames([&sealed, &forged, &fresh]));
     assert_eq!(answer.status, 200);
     let answers = answer.json();
-    let statuses: Vec<_> = answers.as_array().expect("a list").iter().map(|one| one["status"].clone()).collect();
+    let statuses: Vec<_> =
+        answers.as_array().expect("a list").iter().map(|one| one["status"].clone()).collect();
     assert_eq!(statuses, [200, 422, 201]);
     assert_eq!(answers[1]["rule"], "SIG-INVALID");
     // A bad row is refused by itself, and so is a whole report that nothing backs.
@@ -308,11 +309,19 @@ fn a_node_that_cannot_start_says_why() {
     };
     let cedar = consortium.root(CEDAR).journal().to_string();
     let files: [Spoilt<'_>; 7] = [
-        (dir.genesis(), &|text| text.replacen("power = 1", "power = \"1\"", 1), &["CFG-SYNTAX", "charter.members.power"]),
+        (
+            dir.genesis(),
+            &|text| text.replacen("power = 1", "power = \"1\"", 1),
+            &["CFG-SYNTAX", "charter.members.power"],
+        ),
         (dir.genesis(), &|text| format!("[charter\n{text}"), &["CFG-SYNTAX", "genesis.toml:1"]),
         (dir.genesis(), &unsigned, &["GEN-UNSIGNED", "genesis.toml", &cedar]),
         (dir.genesis(), &|text| text.replacen("Aster", "Astor", 1), &["GEN-SIGNATURE", "genesis.toml"]),
-        (dir.config(), &|text| text.replacen("[http]", "[http]\nport = 5", 1), &["CFG-SYNTAX", "node.toml:5", "http.port"]),
+        (
+            dir.config(),
+            &|text| text.replacen("[http]", "[http]\nport = 5", 1),
+            &["CFG-SYNTAX", "node.toml:5", "http.port"],
+        ),
         (dir.config(), &|_| "name = ".to_owned(), &["CFG-SYNTAX", "node.toml:1"]),
         (dir.key("validator"), &|text| text.replacen("seed", "salt", 1), &["CFG-SYNTAX", "validator.toml"]),
     ];
@@ -354,6 +363,11 @@ fn places_that_are_taken(consortium: &Consortium) {
     let held = TcpListener::bind(http).expect("the port of the node is free");
     let line = refused(dir.path());
     assert!(line.contains("HTTP-BIND") && line.contains(&http.to_string()), "{line}");
+    drop(held);
+    let consensus = config(dir.path()).consensus.listen;
+    let held = TcpListener::bind(consensus).expect("the port of the engine is free");
+    let line = refused(dir.path());
+    assert!(line.contains("CONS-LISTEN") && line.contains(&consensus.port().to_string()), "{line}");
     drop(held);
 
     let node = consortium.start();

@@ -119,7 +119,8 @@ fn records(segment: &Path) -> Vec<u64> {
     let bytes = fs::read(segment).expect("a segment");
     let mut starts = vec![SEGMENT_HEADER];
     let mut at = SEGMENT_HEADER;
-    while let Some(head) = bytes.get(usize::try_from(at).expect("small")..).and_then(<[u8]>::first_chunk::<4>) {
+    while let Some(head) = bytes.get(usize::try_from(at).expect("small")..).and_then(<[u8]>::first_chunk::<4>)
+    {
         at += FRAME + u64::from(u32::from_le_bytes(*head) & !(1 << 31));
         starts.push(at);
     }
@@ -230,7 +231,11 @@ fn torn_tails_are_cut(down: &Down, log: &str) {
         append(&segment, tail);
         let node = down.consortium.start();
         assert_eq!(node.state(), down.arrived, "{log}, tail {number}");
-        assert_eq!(fs::read(&segment).expect("a segment"), whole, "{log}, tail {number}: cut where it was torn");
+        assert_eq!(
+            fs::read(&segment).expect("a segment"),
+            whole,
+            "{log}, tail {number}: cut where it was torn"
+        );
         node.stop();
         append(&segment, tail);
         down.recovers(&format!("{log}: tail {number}"));
@@ -246,4 +251,23 @@ fn the_history_of_another_network_is_refused() {
     }
     let line = refused(&other.dir());
     assert!(line.contains("STORE-NETWORK") && line.contains(&one.network().to_string()), "{line}");
+}
+
+#[test]
+fn explore() {
+    let down = Down::new(End::Killed);
+    let wal = down.dir().join("wal/consensus.wal");
+    let len = fs::metadata(&wal).expect("there").len();
+    eprintln!("WAL {len}; undecided {:?}", below(&down.dir().join("undecided")));
+    for (what, bytes) in [("cut", fs::read(&wal).expect("r")[..len as usize / 2].to_vec()), ("garbage", Random::new(1).bytes(len as usize)), ("empty", vec![])] {
+        fs::write(&wal, bytes).expect("w");
+        let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down.recovers(what)));
+        eprintln!("{what}: {}", out.is_ok());
+        if out.is_err() { down.reset(); }
+    }
+    fs::remove_file(&wal).expect("w");
+    down.recovers("no wal");
+    fs::write(down.dir().join("undecided/00000000000000000099-aa.block"), b"x").expect("w");
+    let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down.recovers("undecided garbage")));
+    eprintln!("undecided garbage: {}", out.is_ok());
 }

@@ -27,7 +27,8 @@ impl Program {
     /// If it does not build.
     pub fn path(self) -> PathBuf {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        let path = FOLDER.get_or_init(build).join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
+        let path =
+            FOLDER.get_or_init(build).join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
         assert!(path.is_file(), "{} was built elsewhere", path.display());
         path
     }
@@ -48,16 +49,28 @@ impl Program {
 /// Cargo builds the binaries of a package for that package's own tests alone, so they are
 /// asked for here. Together with the tests of the whole workspace they need the same
 /// features of the same packages as `cargo test --workspace` has just built, so that only
-/// they themselves are left to build.
+/// they themselves are left to build. What cargo tells a test about itself is taken away:
+/// build scripts that look at it would run again, and half of the packages with them.
 fn build() -> PathBuf {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--quiet", "--workspace", "--bins", "--tests"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in told.filter(|name| is_about_this_test(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
     assert!(status.success(), "the programs do not build");
     profile_folder()
+}
+
+/// Whether cargo sets the variable for a test that it runs, and not somebody for cargo.
+fn is_about_this_test(name: &str) -> bool {
+    let named = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
+    let begun = ["CARGO_BIN_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+    named.contains(&name) || begun.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The folder of binaries: a test's own executable is in its `deps`.

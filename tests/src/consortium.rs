@@ -92,7 +92,11 @@ impl Consortium {
         };
         let node = NodeDir::new(self.dir());
         let genesis = to_toml(&self.genesis).expect("a genesis of known types");
-        let files = [(node.config(), commented(&config)), (node.genesis(), genesis.clone()), (self.genesis_path(), genesis)];
+        let files = [
+            (node.config(), commented(&config)),
+            (node.genesis(), genesis.clone()),
+            (self.genesis_path(), genesis),
+        ];
         for (path, text) in files {
             fs::write(path, text).expect("a file is written");
         }

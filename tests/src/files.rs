@@ -61,7 +61,12 @@ pub fn trace(path: &Path, rows: u64, seed: u64) -> Trace {
             let at = TRACE_BEGINS.plus_ms(i64::try_from(random.below(86_400_000)).expect("within a day"));
             row = format!("{at},{},{}\n", 50 + random.below(2_000), 1 + random.below(600));
         }
-        quantity += row.trim_end().split(',').skip(1).map(|tokens| tokens.parse::<u64>().expect("digits")).sum::<u64>();
+        quantity += row
+            .trim_end()
+            .split(',')
+            .skip(1)
+            .map(|tokens| tokens.parse::<u64>().expect("digits"))
+            .sum::<u64>();
         write!(text, "{row}").expect("memory takes everything");
     }
     fs::write(path, text).expect("the trace is written");

@@ -40,7 +40,11 @@ impl Answer {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error} in an answer with status {}: {}", self.status, String::from_utf8_lossy(&self.body))
+            panic!(
+                "{error} in an answer with status {}: {}",
+                self.status,
+                String::from_utf8_lossy(&self.body)
+            )
         })
     }
 
@@ -118,7 +122,8 @@ pub fn send_and_close(to: SocketAddr, request: &[u8]) -> io::Result<Answer> {
 
 fn parse(mut bytes: Vec<u8>) -> io::Result<Answer> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| bad("no end of the head"))?;
+    let end =
+        bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| bad("no end of the head"))?;
     let body = bytes.split_off(end + 4);
     let head = String::from_utf8(bytes).map_err(|_| bad("a head that is not UTF-8"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

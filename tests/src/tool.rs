@@ -27,7 +27,8 @@ impl Ran {
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in the output of {self:#?}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error} in the output of {self:#?}"))
     }
 
     /// The same program, which must have ended with this code.

@@ -95,6 +95,12 @@ fn damage_is_named() {
     assert_eq!(walked(&dir.path().join("none")), Err("ARC-UNREADABLE"));
     let folder = dir.path().join("d");
     spread(&small(), &folder);
+    fs::create_dir(folder.join("statements")).expect("writable");
+    assert_eq!(walked(&folder).map(|files| files.len()), Ok(3), "an empty folder says nothing");
+    let note = folder.join("statements/2026-10.json");
+    fs::write(&note, "{}").expect("writable");
+    assert_eq!(walked(&folder), Err("ARC-SURPLUS"));
+    fs::remove_file(note).expect("there");
     fs::remove_file(folder.join("blocks/000.p/1")).expect("there");
     assert_eq!(walked(&folder), Err("ARC-MISSING"));
     let text = fs::read_to_string(folder.join(MANIFEST_PATH)).expect("there");

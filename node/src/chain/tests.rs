@@ -7,7 +7,8 @@ use crate::journals::tests::{journal, ledger};
 
 const ME: MemberId = MemberId::new(0);
 
-fn certify(ledger: &Ledger, block: &Block) -> Certificate {
+/// The certificate of the one voter.
+pub(crate) fn certify(ledger: &Ledger, block: &Block) -> Certificate {
     let (height, id) = (block.header.height, block.id());
     let kind = VoteKind::Precommit;
     let vote = Vote { network: ledger.network(), kind, height, round: 0, block: Some(id), member: ME };
@@ -68,4 +69,26 @@ fn clocks_delay_a_live_verdict_and_never_make_it_invalid() {
     let mut forged = block;
     forged.header.state_root = Hash::from_bytes([1; 32]);
     assert!(matches!(chain.judge(&forged, entries), Verdict::Invalid(error) if error.rule() == "RPL-HEADER"));
+}
+
+#[test]
+fn a_candidate_that_made_room_can_still_be_decided() {
+    let ledger = ledger();
+    let mut chain = Chain::new(MemberId::new(1), ledger.clone());
+    let propose = |ms: i64| {
+        let mut other = Chain::new(ME, ledger.clone());
+        other.propose(ledger.time().plus_ms(ms), |_| Vec::new()).expect("a block").block.clone()
+    };
+    let blocks: Vec<Block> = (1..).take(CANDIDATES_MAX + 1).map(propose).collect();
+    for block in &blocks {
+        assert!(matches!(chain.judge(block, Vec::new()), Verdict::Valid));
+    }
+    let first = &blocks[0];
+    assert_eq!(chain.candidates_at(Height::new(1)).count(), blocks.len(), "every verdict stands");
+    assert_eq!(chain.block(&first.id()), Some(first), "it can be proposed again");
+    let certificate = certify(&ledger, first);
+    assert!(matches!(chain.decide(&certificate), Err(DecideError::Unknown { .. })));
+    let aside = chain.take_aside(&first.id()).expect("it was set aside");
+    assert!(matches!(chain.judge(&aside, Vec::new()), Verdict::Valid));
+    assert_eq!(chain.decide(&certificate).expect("executed again").block, *first);
 }

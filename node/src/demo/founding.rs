@@ -92,7 +92,8 @@ pub(super) fn found(dir: &Path) -> Result<Founded, DemoError> {
 fn new_key(home: &NodeDir, purpose: &str) -> Result<Key, DemoError> {
     let path = home.key(purpose);
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|source| DemoError::File { path: parent.to_owned(), source })?;
+        std::fs::create_dir_all(parent)
+            .map_err(|source| DemoError::File { path: parent.to_owned(), source })?;
     }
     let key = Key::generate(purpose)?;
     key.save(&path)?;
@@ -149,7 +150,9 @@ fn write_files(dir: &Path, genesis: &Genesis, node: &NodePlan) -> Result<PathBuf
         consensus: ConsensusConfig { listen: node.consensus, ..ConsensusConfig::default() },
     };
     let genesis_path = dir.join("genesis.toml");
-    for (path, text) in [(&genesis_path, &text), (&home.genesis(), &text), (&home.config(), &commented(&config))] {
+    for (path, text) in
+        [(&genesis_path, &text), (&home.genesis(), &text), (&home.config(), &commented(&config))]
+    {
         std::fs::write(path, text).map_err(|source| DemoError::File { path: path.clone(), source })?;
     }
     Ok(genesis_path)

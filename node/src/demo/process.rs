@@ -4,14 +4,22 @@ use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use syngraph_client::api::Node;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::DemoError;
 use super::founding::NodePlan;
 
 /// How long a node may take to be ready.
 const READY_MAX: Duration = Duration::from_secs(30);
+
+/// How long a node may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// A node's log, in its directory.
+const LOG: &str = "node.log";
 
 /// How often a starting node is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -28,7 +36,7 @@ pub(super) struct Running {
 
 /// Starts a node; its log goes to `node.log` in its directory.
 pub(super) fn start(plan: NodePlan) -> Result<Running, DemoError> {
-    let log_path = plan.dir.join("node.log");
+    let log_path = plan.dir.join(LOG);
     let log = File::create(&log_path).map_err(|source| DemoError::File { path: log_path, source })?;
     let program = std::env::current_exe().map_err(DemoError::Process)?;
     let child = Command::new(program)
@@ -41,7 +49,8 @@ pub(super) fn start(plan: NodePlan) -> Result<Running, DemoError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(DemoError::Process)?;
-    let pid = child.id().ok_or_else(|| DemoError::Ended { name: plan.name.clone(), log: plan.dir.join("node.log") })?;
+    let pid =
+        child.id().ok_or_else(|| DemoError::Ended { name: plan.name.clone(), log: plan.dir.join(LOG) })?;
     Ok(Running { plan, pid, child })
 }
 
@@ -56,7 +65,7 @@ impl Running {
         let node = Node::new(&self.url())?;
         let until = Instant::now() + READY_MAX;
         loop {
-            let log = self.plan.dir.join("node.log");
+            let log = self.plan.dir.join(LOG);
             if self.child.try_wait().map_err(DemoError::Process)?.is_some() {
                 return Err(DemoError::Ended { name: self.plan.name.clone(), log });
             }
@@ -70,15 +79,25 @@ impl Running {
         }
     }
 
-    /// Asks the node to stop and waits until it has.
+    /// Asks the node to stop and waits until it has. One that somebody else has killed
+    /// is none of our business.
+    ///
+    /// # Errors
+    /// [`DemoError::Ended`] if it ended with an error, [`DemoError::NotStopped`].
     pub(super) async fn stop(mut self) -> Result<(), DemoError> {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        let (name, log) = (self.plan.name.clone(), self.plan.dir.join(LOG));
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
             // It may have ended by itself meanwhile.
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+            kill_process(pid, Signal::TERM).ok();
         }
-        match tokio::time::timeout(READY_MAX, self.child.wait()).await {
-            Ok(ended) => ended.map(|_| ()).map_err(DemoError::Process),
-            Err(_) => self.child.kill().await.map_err(DemoError::Process),
+        match timeout(STOP_MAX, self.child.wait()).await {
+            Ok(Ok(ended)) if ended.code().is_none_or(|code| code == 0) => Ok(()),
+            Ok(Ok(_)) => Err(DemoError::Ended { name, log }),
+            Ok(Err(error)) => Err(DemoError::Process(error)),
+            Err(_) => {
+                self.child.kill().await.map_err(DemoError::Process)?;
+                Err(DemoError::NotStopped { name, log })
+            }
         }
     }
 }

@@ -45,9 +45,7 @@ pub(super) async fn gather(
         payments.extend(all("payments"));
     }
     let findings = api.list::<Value>("/v1/findings").await?;
-    let finding = |finding: &Value| {
-        json!({ "id": finding["rule"], "severity": finding["severity"], "subject": finding["subject"] })
-    };
+    let finding = |finding: &Value| json!({ "id": finding["rule"], "severity": finding["severity"], "subject": finding["subject"] });
     Ok(json!({
         "rows_sealed": status.rows_sealed,
         "rows_per_s": outcome.rows_per_s.round(),

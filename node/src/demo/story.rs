@@ -12,7 +12,8 @@ use syngraph_protocol::entry::Deed;
 use syngraph_protocol::ids::{Hash, Id, MemberId, NetworkId, Salt};
 use syngraph_protocol::ledger::Outcome;
 use syngraph_protocol::ledger::agreement::{
-    Countersign, Exclusivity, Grant, GrantAsset, GrantRef, Kind, Payment, Propose, Royalty, Terms, terms::Party,
+    Countersign, Exclusivity, Grant, GrantAsset, GrantRef, Kind, Payment, Propose, Royalty, Terms,
+    terms::Party,
 };
 use syngraph_protocol::ledger::asset::{AssetClass, Confidentiality, Owner, PublishVersion, RegisterAsset};
 use syngraph_protocol::ledger::lineage::{DeclareLineage, Parent, Relation};
@@ -26,7 +27,7 @@ use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, Span, UtcMs};
 
 use super::founding::{ASTER, BIRCH, CEDAR, Founded, now};
-use super::{DemoError, Teller, name_of};
+use super::{DemoError, Teller, name_of, random};
 
 /// Agreements of the story hold from 2020 on, so that historic traces fall into them.
 const TERM: Span = Span { from: UtcMs::from_ms(1_577_836_800_000), until: UtcMs::OPEN };
@@ -371,10 +372,4 @@ fn inference(agreement: Id, version: Id, payer: MemberId) -> UsageContext {
 
 fn new_salt() -> Result<Salt, DemoError> {
     Ok(Salt::from_bytes(random()?))
-}
-
-fn random() -> Result<[u8; 32], DemoError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| DemoError::Process(std::io::Error::other(error)))?;
-    Ok(bytes)
 }

@@ -1,13 +1,16 @@
+use syngraph_protocol::block::NO_BLOCK;
+use syngraph_protocol::codec;
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::{Body, Deed, SignedEntry, Slot};
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION};
-use syngraph_protocol::ids::Idem;
+use syngraph_protocol::ids::{Id, Idem};
 use syngraph_protocol::journal::NO_ENTRY;
-use syngraph_protocol::ledger::Plan;
-use syngraph_protocol::ledger::member::{MemberProfile, NodeKeys};
+use syngraph_protocol::ledger::member::{Key, MemberProfile, NodeKeys};
 use syngraph_protocol::ledger::params::Params;
 use syngraph_protocol::ledger::period::Settle;
+use syngraph_protocol::ledger::proposal::Approve;
+use syngraph_protocol::ledger::{Plan, state_key};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, UtcMs};
 
@@ -19,8 +22,14 @@ fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed(&[seed; 32])
 }
 
-/// Members 0 (votes) and 1, with root keys of seeds 10 and 20.
+/// The ledger of [`charter`].
 pub(crate) fn ledger() -> Ledger {
+    Ledger::genesis(&charter())
+}
+
+/// Members 0 (votes) and 1, with root keys of seeds 10 and 20. Member 0 has its validator,
+/// transport and journal keys of the seeds after its root's.
+pub(crate) fn charter() -> Charter {
     let founder = |name: &str, seed: u8| {
         let public = |offset| key(seed + offset).public();
         let node = NodeKeys { validator: public(1), transport: public(2), journal: public(3) };
@@ -29,13 +38,13 @@ pub(crate) fn ledger() -> Ledger {
             MemberProfile { name: Name::new(name), jurisdiction: Place::new("DE"), root: public(0), node };
         Founder { power: u64::from(node.is_some()), profile }
     };
-    Ledger::genesis(&Charter {
+    Charter {
         version: GENESIS_VERSION,
         name: Name::new("Test"),
         time: START,
         params: Params::default(),
         members: vec![founder("Aster", 10), founder("Birch", 20)],
-    })
+    }
 }
 
 /// An entry of a member's root key (or of a stranger's key, for an unknown seed).
@@ -111,6 +120,34 @@ fn only_what_is_durable_is_selected() {
     assert_eq!(selected, [entries[0].id(), entries[1].id()]);
 }
 
+/// The same state with a key revoked after its entry number `until`.
+fn revoked(ledger: &Ledger, seed: u8, until: u64) -> Ledger {
+    let journal = key(seed).public();
+    let record = ledger.keys.get(&journal).expect("a founder's key").clone();
+    let revoked = Key { revoked: Some((Seq::new(until), NO_ENTRY)), ..record };
+    let place = state_key::<Key>(&journal);
+    let values = ledger.dump().into_iter().map(|change| {
+        let value = if change.key == place { Some(codec::encode(&revoked)) } else { change.value };
+        (change.key, value.expect("a dump holds values"))
+    });
+    Ledger::load(NO_BLOCK, values, []).expect("a state")
+}
+
+#[test]
+fn a_revoked_key_is_covered_up_to_its_last_entry_that_counts() {
+    let before = ledger();
+    let journals = {
+        let mut journals = taken(&before, &journal(&before, 10, 3));
+        journals.synced();
+        journals
+    };
+    let after = revoked(&before, 10, 1);
+    let selected = journals.select(&after);
+    assert_eq!(selected.iter().map(|entry| entry.head().seq.get()).collect::<Vec<_>>(), [0, 1]);
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    after.execute(&plan, selected).expect("a block can be made of what is selected");
+}
+
 #[test]
 fn members_take_turns_in_a_block_that_is_full() {
     let ledger = ledger();
@@ -135,7 +172,8 @@ fn a_cut_is_covered_only_by_the_branch_it_names() {
     let ledger = ledger();
     let entries = journal(&ledger, 10, 3);
     let mut journals = taken(&ledger, &entries);
-    let point = |seq: usize, id| CutPoint { journal: key(10).public(), seq: entries[seq].head().seq, entry: id };
+    let point =
+        |seq: usize, id| CutPoint { journal: key(10).public(), seq: entries[seq].head().seq, entry: id };
     let cut = Cut::new(vec![point(1, entries[1].id())]);
     assert!(journals.under(&ledger, &cut).is_err(), "not durable yet");
     journals.synced();
@@ -174,4 +212,28 @@ fn an_unknown_key_is_parked_within_bounds() {
     }
     assert_eq!(journals.admit(&ledger, entry(&ledger, 98, 0, NO_ENTRY, 1)), Admitted::Busy);
     assert_eq!(journals.len(), 0, "parked entries are promised nothing");
+}
+
+#[test]
+fn a_parked_entry_that_takes_anothers_place_is_counted_by_its_own_length() {
+    let ledger = ledger();
+    let mut journals = Journals::new(MemberId::new(0));
+    let short = entry(&ledger, 99, 0, NO_ENTRY, 1);
+    let long = {
+        let slot = Slot {
+            network: ledger.network(),
+            member: MemberId::new(0),
+            seq: Seq::new(0),
+            prev: NO_ENTRY,
+            claimed_at: START,
+        };
+        let proposal = Id::from_bytes([0xff; 32]);
+        let body = Body::Deed { idem: Idem::from_bytes([2; 16]), deed: Deed::Approve(Approve { proposal }) };
+        VerifiedEntry::verify(SignedEntry::sign(&key(99), slot, body), ledger.network()).expect("well formed")
+    };
+    assert!(short.bytes().len() < long.bytes().len());
+    for parked in [&short, &long, &short, &long] {
+        assert_eq!(journals.admit(&ledger, parked.clone()), Admitted::Parked);
+        assert_eq!(journals.parked_bytes, parked.bytes().len());
+    }
 }

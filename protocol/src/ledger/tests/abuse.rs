@@ -54,7 +54,8 @@ fn stating_a_context_twice_does_not_double_a_cap() {
     let mut world = World::new();
     let (asset, version) = world.model();
     let mut terms = licence(asset);
-    let cap = Cap { meter: Meter::new("tokens"), quantity: 100, per_period: true, on_excess: OnExcess::Block };
+    let cap =
+        Cap { meter: Meter::new("tokens"), quantity: 100, per_period: true, on_excess: OnExcess::Block };
     terms.grants[0].caps = vec![Cap { per_period: false, quantity: 150, ..cap.clone() }, cap];
     let agreement = agree(&mut world, 0, 2, terms).expect("agreed");
     let mut report = report(agreement, version, &[(PAST, 0, 90), (PAST, 1, 90), (PAST, 2, 90)]);
@@ -195,7 +196,8 @@ fn a_parent_cannot_charge_those_who_already_built_on_it() {
     let declared = world.act(1, declare(parent, late_version, Some(colluding)));
     assert_eq!(declared, Err("LIN-DESCENDANTS".into()));
     // Sharing what it receives itself is its own business.
-    let modest = agree(&mut world, 2, 1, training(2, 1, late, Royalty::Relative(Ppm::new(10)))).expect("agreed");
+    let modest =
+        agree(&mut world, 2, 1, training(2, 1, late, Royalty::Relative(Ppm::new(10)))).expect("agreed");
     world.act(1, declare(parent, late_version, Some(modest))).expect("its own money");
 }
 

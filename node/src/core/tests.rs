@@ -1,0 +1,149 @@
+use std::fs;
+use std::path::Path;
+
+use syngraph_protocol::block::Block;
+use syngraph_protocol::crypto::SecretKey;
+use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::genesis::Genesis;
+use syngraph_protocol::ids::Seq;
+use syngraph_protocol::journal::Tip;
+use tempfile::TempDir;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::*;
+use crate::chain::tests::certify;
+use crate::consensus::{Identity, Settings, Started, start};
+use crate::gate::{Admission, Gate, Held, NodeInfo};
+use crate::journals::tests::{charter, journal};
+use crate::store::Recovered;
+
+const ME: MemberId = MemberId::new(0);
+/// Far longer than anything here takes: only a hang reaches it.
+const HANG: Duration = Duration::from_secs(120);
+
+/// A core with a store and an engine that really run; what the engine asks waits.
+struct World {
+    core: Core,
+    gate: Gate,
+    events: mpsc::Receiver<Event>,
+    dir: TempDir,
+}
+
+fn settings(wal: &Path) -> Settings {
+    Settings {
+        moniker: "test".to_owned(),
+        listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+        peers: Vec::new(),
+        propose_timeout: Duration::from_millis(1_000),
+        vote_timeout: Duration::from_millis(300),
+        wal: wal.to_owned(),
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::at(tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    async fn at(dir: TempDir) -> Self {
+        let genesis = Genesis { charter: charter(), signatures: Vec::new() };
+        let (store, Recovered { ledger, .. }) = Store::open(dir.path(), &genesis).expect("a new directory");
+        let network = ledger.network();
+        let validator = Some(SecretKey::from_seed(&[11; 32]));
+        let identity = Identity { member: ME, network, validator, transport_seed: [12; 32] };
+        let started = start(settings(&wal(dir.path())), identity).await.expect("starts");
+        let Started { engine, events, .. } = started;
+        let first = Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting };
+        let info = NodeInfo { member: ME, name: "test".into(), network, genesis_toml: String::new() };
+        let (gate, doors) = gate::open(first, store.reader(), info);
+        let (chain, journals) = (Chain::new(ME, ledger), Journals::new(ME));
+        let core = Core::new(ME, chain, journals, store, engine, doors, Metrics::default());
+        Self { core, gate, events, dir }
+    }
+
+    fn entries(&self, count: u8) -> Vec<VerifiedEntry> {
+        journal(self.core.chain.ledger(), 10, count)
+    }
+}
+
+fn wal(dir: &Path) -> std::path::PathBuf {
+    dir.join("wal").join("consensus.wal")
+}
+
+#[tokio::test]
+async fn whatever_is_told_of_an_entry_is_told_after_its_sync() {
+    let mut world = World::new().await;
+    let entries = world.entries(1);
+    let (id, journal) = (entries[0].id(), entries[0].head().journal);
+    let core = &mut world.core;
+    let (reply, mut admissions) = oneshot::channel::<Vec<Admission>>();
+    core.on_command(Command::Submit { entries, reply }).expect("the store works");
+    let (reply, mut found) = oneshot::channel::<Option<Held>>();
+    core.on_command(Command::Find { id, reply }).expect("the store works");
+    let (reply, mut tip) = oneshot::channel::<Option<Tip>>();
+    core.on_command(Command::Tip { journal, reply }).expect("the store works");
+    assert_eq!(admissions.try_recv(), Err(TryRecvError::Empty));
+    assert!(matches!(found.try_recv(), Err(TryRecvError::Empty)), "others must not see it before");
+    assert!(matches!(tip.try_recv(), Err(TryRecvError::Empty)), "nor count it");
+
+    core.sync_and_answer().expect("the store works");
+    assert_eq!(admissions.try_recv(), Ok(vec![Admission::New { id }]));
+    assert_eq!(found.try_recv().map(|held| held.map(|held| held.entry.id())), Ok(Some(id)));
+    assert_eq!(tip.try_recv().map(|tip| tip.map(|tip| tip.next)), Ok(Some(Seq::new(1))));
+}
+
+/// A proposal as a peer would make it on this state.
+fn proposed(ledger: &syngraph_protocol::ledger::Ledger, entries: &[VerifiedEntry]) -> (Block, Chain) {
+    let mut chain = Chain::new(ME, ledger.clone());
+    let block = chain.propose(now(), |_| entries.to_vec()).expect("a block").block.clone();
+    (block, chain)
+}
+
+#[tokio::test]
+async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
+    let mut world = World::new().await;
+    let entries = world.entries(2);
+    let (reply, _answer) = oneshot::channel();
+    let submit = Command::Submit { entries: entries.clone(), reply };
+    let core = &mut world.core;
+    core.on_commands(submit).expect("the store works");
+
+    let (first, mut ahead) = proposed(core.chain.ledger(), &entries[..1]);
+    let certificate = certify(core.chain.ledger(), &first);
+    let executed = ahead.decide(&certificate).expect("it is certified");
+    let (second, _) = proposed(&executed.ledger, &entries[1..]);
+    for block in [&second, &first] {
+        let (height, block) = (block.header.height, Box::new(block.clone()));
+        core.judge(Unjudged { height, round: 0, proposer: ME, block }).expect("the store works");
+    }
+    assert_eq!(core.chain.block(&second.id()), None);
+    core.decide(&certificate).expect("it is certified");
+    assert_eq!(core.chain.ledger().block_id(), first.id());
+    assert_eq!(core.chain.block(&second.id()), Some(&second), "judged without anything else to wake it");
+    assert!(core.unjudged.is_empty());
+}
+
+/// A log of votes at height 1 whose only record fails its checksum.
+const DAMAGED_WAL: &[u8] = b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\
+    \x00\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00vote";
+
+#[tokio::test]
+async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(dir.path().join("wal")).expect("a new directory");
+    fs::write(wal(dir.path()), DAMAGED_WAL).expect("a new file");
+    let World { core, gate, events, dir } = World::at(dir).await;
+    let entries = journal(core.chain.ledger(), 10, 1);
+    let key = entries[0].head().journal;
+    let (_go_on, stop) = oneshot::channel();
+    let doors = async {
+        gate.submit(entries).await.expect("there is something to seal");
+        while gate.tip(key).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ends = tokio::time::timeout(HANG, async { tokio::join!(core.run(events, stop), doors).0 });
+    let ended = ends.await.expect("it ends").expect_err("it cannot go on");
+    assert_eq!(ended.rule(), "NODE-ENGINE-HALTED");
+    drop(dir);
+}

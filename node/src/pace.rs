@@ -1,0 +1,70 @@
+//! When heights begin: soon if there is something to seal, else at the heartbeat.
+//!
+//! *Invariants.* Of two blocks, the second is not begun before the least interval is over,
+//! unless a peer has begun it; and not long after the heartbeat.
+//!
+//! *Deliberately absent:* clocks and timers. Callers bring the time and come back when it
+//! is due.
+
+use std::time::{Duration, Instant};
+
+use syngraph_protocol::ledger::params::Params;
+
+/// The pace of heights. `Q` is the engine's question where to go on, held until then.
+#[derive(Debug)]
+pub(crate) struct Pace<Q> {
+    /// When the last block was stored, or the node started.
+    last_block: Instant,
+    held: Option<Q>,
+}
+
+impl<Q> Pace<Q> {
+    /// Nothing is asked yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { last_block: now, held: None }
+    }
+
+    /// A block was stored.
+    pub(crate) fn stored(&mut self, now: Instant) {
+        self.last_block = now;
+    }
+
+    /// Holds the engine back.
+    pub(crate) fn hold(&mut self, question: Q) {
+        self.held = Some(question);
+    }
+
+    /// When the next height may begin; none while a height is under way.
+    pub(crate) fn due(&self, params: &Params, has_work: impl FnOnce() -> bool) -> Option<Instant> {
+        self.held.as_ref()?;
+        let ms = if has_work() { params.block_interval_ms_min } else { params.heartbeat_ms };
+        Some(self.last_block + Duration::from_millis(ms.into()))
+    }
+
+    /// Lets the engine go on: its question, if one is held.
+    pub(crate) fn release(&mut self) -> Option<Q> {
+        self.held.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_sealed_soon_and_idleness_at_the_heartbeat() {
+        let params = Params { block_interval_ms_min: 100, heartbeat_ms: 30_000, ..Params::default() };
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut pace = Pace::new(start);
+        assert_eq!(pace.due(&params, || unreachable!("nothing is asked")), None);
+        pace.hold("where?");
+        assert_eq!(pace.due(&params, || true), Some(start + ms(100)));
+        assert_eq!(pace.due(&params, || false), Some(start + ms(30_000)));
+        assert_eq!(pace.release(), Some("where?"));
+        assert_eq!(pace.release(), None, "once");
+        assert_eq!(pace.due(&params, || true), None, "the height is under way");
+        pace.stored(start + ms(7));
+        pace.hold("and then?");
+        assert_eq!(pace.due(&params, || true), Some(start + ms(107)));
+    }
+}
