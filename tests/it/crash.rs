@@ -67,7 +67,8 @@ impl Scene {
         let before = arrived();
         let sealed = || node.try_status().map_or(0, |status| status.rows_sealed);
         until("the moment to kill", || {
-            let due = if kill.is_multiple_of(2) { arrived() > before } else { sealed() >= ROWS_PER_KILL * kill };
+            let due =
+                if kill.is_multiple_of(2) { arrived() > before } else { sealed() >= ROWS_PER_KILL * kill };
             (due || sealed() == rows()).then_some(())
         });
     }

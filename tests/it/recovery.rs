@@ -128,6 +128,10 @@ fn records(segment: &Path) -> Vec<u64> {
     starts
 }
 
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).expect("it is there").len()
+}
+
 fn truncate(path: &Path, len: u64) {
     OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(len)).expect("it is cut");
 }
@@ -163,7 +167,7 @@ fn state_is_made_again(down: &Down) {
     let mut random = Random::new(3);
     for file in &files {
         let path = state.join(file);
-        let len = fs::metadata(&path).expect("it is there").len();
+        let len = size(&path);
         for kept in [0, 1, len / 2, len.saturating_sub(1)] {
             truncate(&path, kept);
             down.recovers(&format!("{} is cut to {kept} of {len} bytes", path.display()));
@@ -254,20 +258,14 @@ fn the_history_of_another_network_is_refused() {
 }
 
 #[test]
-fn explore() {
-    let down = Down::new(End::Killed);
-    let wal = down.dir().join("wal/consensus.wal");
-    let len = fs::metadata(&wal).expect("there").len();
-    eprintln!("WAL {len}; undecided {:?}", below(&down.dir().join("undecided")));
-    for (what, bytes) in [("cut", fs::read(&wal).expect("r")[..len as usize / 2].to_vec()), ("garbage", Random::new(1).bytes(len as usize)), ("empty", vec![])] {
-        fs::write(&wal, bytes).expect("w");
-        let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down.recovers(what)));
-        eprintln!("{what}: {}", out.is_ok());
-        if out.is_err() { down.reset(); }
-    }
-    fs::remove_file(&wal).expect("w");
-    down.recovers("no wal");
-    fs::write(down.dir().join("undecided/00000000000000000099-aa.block"), b"x").expect("w");
-    let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down.recovers("undecided garbage")));
-    eprintln!("undecided garbage: {}", out.is_ok());
+fn a_log_of_votes_that_is_none_is_refused() {
+    let down = Down::new(End::Stopped);
+    let wal = down.dir().join("wal").join("consensus.wal");
+    let garbage = Random::new(1).bytes(usize::try_from(size(&wal)).expect("small"));
+    fs::write(&wal, garbage).expect("it is written");
+    // Whoever forgot its votes could vote twice.
+    let line = refused(&down.dir());
+    assert!(line.contains("CONS-START: ") && line.contains("write-ahead log"), "{line}");
+    down.reset();
+    down.recovers("untouched");
 }
