@@ -21,9 +21,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 /// What is logged unless the operator says otherwise: everything of note, and of the
-/// libraries only what went wrong.
+/// libraries only what went wrong. The engine's network calls it an error, several times a
+/// block, that a lone voter has nobody to send to.
 pub(crate) const DEFAULT_FILTER: &str =
-    "info,arc_malachitebft=warn,libp2p=warn,sled=warn,hyper=warn,ractor=warn";
+    "info,arc_malachitebft=warn,arc_malachitebft_network=off,libp2p=warn,sled=warn,hyper=warn,ractor=warn";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
