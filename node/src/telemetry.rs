@@ -53,7 +53,7 @@ pub enum TelemetryError {
 }
 
 /// Sets up logging of this process to stderr. `filter` is in the syntax of
-/// `tracing_subscriber::EnvFilter`; [`DEFAULT_FILTER`] if none.
+/// `tracing_subscriber::EnvFilter`; its default shows what is of note.
 ///
 /// # Errors
 /// [`TelemetryError`].

@@ -118,7 +118,7 @@ pub(crate) struct PublishArgs {
 pub(crate) struct LineageArgs {
     /// The version, as TITLE@LABEL or id.
     pub(crate) child: VersionName,
-    /// A parent: RELATION=VERSION[,material=PPM][,grant=AGREEMENT/NUMBER]; repeat for
+    /// A parent: `RELATION=VERSION[,material=PPM][,grant=AGREEMENT/NUMBER]`; repeat for
     /// several. Relations: trained_on, fine_tuned_from, merged_from, distilled_from,
     /// adapter_of, quantized_from, evaluated_on, contains. Material is how much of the
     /// child the parent makes up; the grant's terms decide what it is owed.
