@@ -24,7 +24,10 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> anyhow::Result<()> {
     let format = if cli.log_json { LogFormat::Json } else { LogFormat::Text };
-    init_logging(format, cli.log.as_deref())?;
+    init_logging(format, cli.log.as_deref()).map_err(|error| {
+        let rule = error.rule();
+        anyhow::Error::new(error).context(rule)
+    })?;
     match cli.command {
         Command::Run(args) => block_on(run(&args.dir, interrupted()?))?.context("the node of this directory"),
         Command::Demo(args) => block_on(demo::show(&args, interrupted()?))?.context("the demo"),

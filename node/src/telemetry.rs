@@ -40,7 +40,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// Not a filter.
-    #[error("LOG-FILTER: {filter:?} is no log filter like \"info,syngraph_node=debug\"")]
+    #[error("{filter:?} is no log filter like \"info,syngraph_node=debug\"")]
     Filter {
         /// What was given.
         filter: String,
@@ -48,8 +48,19 @@ pub enum TelemetryError {
         source: ParseError,
     },
     /// Logging was set up before.
-    #[error("LOG-TWICE: logging is already set up in this process")]
+    #[error("logging is already set up in this process")]
     Twice,
+}
+
+impl TelemetryError {
+    /// The stable rule id of this refusal.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Filter { .. } => "LOG-FILTER",
+            Self::Twice => "LOG-TWICE",
+        }
+    }
 }
 
 /// Sets up logging of this process to stderr. `filter` is in the syntax of
@@ -254,6 +265,6 @@ mod tests {
     fn the_default_filter_is_a_filter() {
         assert!(EnvFilter::try_new(DEFAULT_FILTER).is_ok());
         let error = init(LogFormat::Text, Some("a=b=c")).expect_err("no filter");
-        assert!(error.to_string().starts_with("LOG-FILTER"), "{error}");
+        assert_eq!(error.rule(), "LOG-FILTER");
     }
 }

@@ -101,3 +101,30 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use syngraph_protocol::ids::MemberId;
+
+    use super::*;
+
+    /// A child that runs this, in place of a node; it has ended.
+    async fn ended(script: &str) -> Running {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let (name, dir) = ("Aster".to_owned(), std::path::PathBuf::from("aster"));
+        let plan = NodePlan { member: MemberId::new(1), name, dir, http: any, consensus: any };
+        let mut child = Command::new("sh").args(["-c", script]).spawn().expect("a shell starts");
+        let pid = child.id().expect("it runs");
+        child.wait().await.expect("it ends");
+        Running { plan, pid, child }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_failed_is_told_and_one_that_was_killed_is_not() {
+        ended("exit 0").await.stop().await.expect("it was done");
+        ended("kill -KILL $$").await.stop().await.expect("somebody has killed it");
+        let failed = ended("exit 1").await.stop().await.expect_err("it failed");
+        let text = failed.to_string();
+        assert!(text.contains("Aster") && text.contains("node.log"), "{text}");
+    }
+}
