@@ -117,6 +117,18 @@ fn locate(text: &str, span: &Range<usize>) -> (usize, Option<String>) {
     (line, (!field.is_empty()).then(|| field.join(".")))
 }
 
+/// The line (from 1) of a field, `key` in the table `table`, the `nth` of its name from 0.
+/// That of the table's header if the key is not written, 1 if there is no such table.
+pub(crate) fn line_of(text: &str, table: &str, nth: usize, key: &str) -> usize {
+    let mut lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
+    let Some((_, opened)) = lines.by_ref().filter(|(line, _)| header(line) == Some(table)).nth(nth) else {
+        return 1;
+    };
+    let mut own = lines.take_while(|(line, _)| header(line).is_none());
+    let field = own.find(|(line, _)| line.split_once('=').is_some_and(|(name, _)| name.trim() == key));
+    field.map_or(opened, |(_, line)| line)
+}
+
 /// The table that a line opens: `[a.b]` or `[[a.b]]`.
 fn header(line: &str) -> Option<&str> {
     let name = line.trim().strip_prefix('[')?.trim_start_matches('[').split(']').next()?.trim();
@@ -158,6 +170,16 @@ mod tests {
             let error = parse::<Outer>(text, Path::new("a.toml")).expect_err(text);
             assert!(error.to_string().starts_with(expected), "{error} for {text:?}");
             assert_eq!(error.rule(), "CFG-SYNTAX");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_again() {
+        let text = "a = 1\n[[t]]\n# b = 9\nb = 1\n\n[[t]] # two\nc = 1\n[u]\nb = 3\n";
+        for (table, nth, key, line) in
+            [("t", 0, "b", 4), ("t", 1, "c", 7), ("t", 1, "b", 6), ("u", 0, "b", 9), ("v", 0, "b", 1)]
+        {
+            assert_eq!(line_of(text, table, nth, key), line, "{table} {nth} {key}");
         }
     }
 

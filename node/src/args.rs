@@ -1,8 +1,10 @@
 //! The command line of `syngraphd`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use syngraph_config::node::Overrides;
 
 /// A member's node of a Syngraph consortium.
 #[derive(Debug, Parser)]
@@ -73,6 +75,23 @@ pub struct RunArgs {
     /// The node's directory.
     #[arg(long, env = "SYNGRAPH_DIR")]
     pub dir: PathBuf,
+    /// Where the HTTP API listens, instead of what the configuration says.
+    #[arg(long, env = "SYNGRAPH_HTTP", value_name = "IP:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Where the peer port listens, instead of what the configuration says.
+    #[arg(long, env = "SYNGRAPH_PEERS", value_name = "IP:PORT")]
+    pub peers: Option<SocketAddr>,
+    /// Where the consensus port listens, instead of what the configuration says.
+    #[arg(long, env = "SYNGRAPH_CONSENSUS", value_name = "IP:PORT")]
+    pub consensus: Option<SocketAddr>,
+}
+
+impl RunArgs {
+    /// What goes before the configuration.
+    #[must_use]
+    pub const fn overrides(&self) -> Overrides {
+        Overrides { http: self.http, peers: self.peers, consensus: self.consensus }
+    }
 }
 
 /// How to show the main job.

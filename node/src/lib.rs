@@ -30,7 +30,7 @@ mod telemetry;
 use std::path::Path;
 use std::time::Duration;
 
-use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, load_node};
+use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides, load_node};
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::ids::{MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
@@ -82,13 +82,14 @@ macro_rules! node_error_from {
 
 node_error_from!(NodeFilesError, HttpError, StoreError, ConsensusError, CoreError);
 
-/// Runs the node of a directory until `stop` resolves or it cannot go on.
+/// Runs the node of a directory until `stop` resolves or it cannot go on. `overrides` go
+/// before its configuration.
 ///
 /// # Errors
 /// [`NodeError`] naming the rule, the place and what is wrong.
-pub async fn run(dir: &Path, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
     let dir = NodeDir::new(dir);
-    let files = load_node(&dir)?;
+    let files = load_node(&dir, overrides)?;
     let metrics = Metrics::default();
     let server = http::bind(files.config.http.listen).await?.serve(metrics.clone());
     let (store, recovered) = open_store(&dir, &files)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use syngraph_config::genesis::load_genesis;
 use syngraph_config::node::{NodeDir, load_node};
-use syngraph_node::args::{self, Cli, Command, GenesisCommand};
+use syngraph_node::args::{self, Cli, Command, GenesisCommand, RunArgs};
 use syngraph_node::{LogFormat, demo, init_logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,9 +29,11 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         anyhow::Error::new(error).context(rule)
     })?;
     match cli.command {
-        Command::Run(args) => block_on(run(&args.dir, interrupted()?))?.context("the node of this directory"),
+        Command::Run(args) => {
+            block_on(run(&args.dir, &args.overrides(), interrupted()?))?.context("the node of this directory")
+        }
         Command::Demo(args) => block_on(demo::show(&args, interrupted()?))?.context("the demo"),
-        Command::CheckConfig(args) => check_config(&args.dir),
+        Command::CheckConfig(args) => check_config(&args),
         Command::Genesis { command: GenesisCommand::Check { file } } => check_genesis(&file),
         Command::Completions { shell } => {
             args::complete(shell);
@@ -64,11 +66,11 @@ fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-fn check_config(dir: &Path) -> anyhow::Result<()> {
-    let files =
-        load_node(&NodeDir::new(dir)).map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
+fn check_config(args: &RunArgs) -> anyhow::Result<()> {
+    let files = load_node(&NodeDir::new(&args.dir), &args.overrides())
+        .map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
     let network = files.genesis.charter.network();
-    writeln!(std::io::stdout(), "{}: sound, network {network}", dir.display())?;
+    writeln!(std::io::stdout(), "{}: sound, network {network}", args.dir.display())?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use syngraph_config::genesis::to_toml;
 use syngraph_config::key::Key;
-use syngraph_config::node::{ConsensusConfig, HttpConfig, NodeConfig, NodeDir, commented};
+use syngraph_config::node::{ConsensusConfig, HttpConfig, NodeConfig, NodeDir, PeersConfig, commented};
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::entry::Deed;
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION, Genesis};
@@ -89,6 +89,8 @@ impl Consortium {
             name: "aster-1".into(),
             http: HttpConfig { listen: http },
             consensus: ConsensusConfig { listen: consensus, ..ConsensusConfig::default() },
+            peers: PeersConfig::default(),
+            peer: Vec::new(),
         };
         let node = NodeDir::new(self.dir());
         let genesis = to_toml(&self.genesis).expect("a genesis of known types");

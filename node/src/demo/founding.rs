@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use syngraph_config::genesis::to_toml;
 use syngraph_config::key::Key;
-use syngraph_config::node::{ConsensusConfig, HttpConfig, NodeConfig, NodeDir, commented};
+use syngraph_config::node::{ConsensusConfig, HttpConfig, NodeConfig, NodeDir, PeersConfig, commented};
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION, Genesis};
 use syngraph_protocol::ids::MemberId;
@@ -148,6 +148,8 @@ fn write_files(dir: &Path, genesis: &Genesis, node: &NodePlan) -> Result<PathBuf
         name: node.name.clone(),
         http: HttpConfig { listen: node.http },
         consensus: ConsensusConfig { listen: node.consensus, ..ConsensusConfig::default() },
+        peers: PeersConfig::default(),
+        peer: Vec::new(),
     };
     let genesis_path = dir.join("genesis.toml");
     for (path, text) in
