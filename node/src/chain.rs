@@ -4,10 +4,13 @@
 //! verdicts; callers keep them on disk and carry them to the engine.
 //!
 //! *Invariants.* A candidate is executed on the state of the last decided block and on
-//! nothing else; deciding one drops the others. What was once proposed or judged valid at
-//! a height is proposed again rather than something new, so that a judged block can be
-//! re-proposed in a later round. Clock rules concern live proposals only and never answer
+//! nothing else; deciding one drops the others. What was proposed is proposed again
+//! rather than something new, while it is fresh, so that a judged block can be
+//! re-proposed in a later round; in one round, nothing else is ever. Clock rules concern live proposals only and never answer
 //! *invalid*.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use syngraph_protocol::block::Block;
 use syngraph_protocol::certificate::{Certificate, CertificateError};
@@ -23,13 +26,39 @@ const AHEAD_MS: i64 = 500;
 /// How far behind our clock a proposed block's time may be.
 const BEHIND_MS: i64 = 30_000;
 
+/// How old a block of our own may be to be proposed again. Beyond, a new one is built: by
+/// the time that others judge the old one, it may be stale.
+const PROPOSE_AGAIN_MS: i64 = 10_000;
+
+/// How long a height may take before a block's age says nothing any more. A block that a
+/// quorum found timely may have to be voted for by a node that comes later.
+const TROUBLE: Duration = Duration::from_secs(60);
+
 /// Most candidates of one height that are kept executed. Beyond, the oldest is set aside,
 /// and executed again if it is decided.
 const CANDIDATES_MAX: usize = 8;
 
+/// What judging a live proposal depends on, beside the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Our clock.
+    pub wall: UtcMs,
+    /// How long the engine has been at this height.
+    pub height_for: Duration,
+}
+
+/// The block to propose.
+#[derive(Debug)]
+pub struct Proposed<'a> {
+    /// The block, executed.
+    pub executed: &'a Executed,
+    /// Whether it was built just now.
+    pub new: bool,
+}
+
 /// What a proposed block comes to.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Executed, and every root is what its header claims.
     Valid,
     /// It cannot follow the state.
@@ -47,7 +76,7 @@ pub(crate) enum Verdict {
 
 /// Why a decision cannot be carried out.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DecideError {
+pub enum DecideError {
     /// The engine decided a block that was never executed here.
     #[error("block {block} was decided at height {height} and is not known here")]
     Unknown {
@@ -63,7 +92,7 @@ pub(crate) enum DecideError {
 
 /// The decided state and its candidates.
 #[derive(Debug)]
-pub(crate) struct Chain {
+pub struct Chain {
     me: MemberId,
     ledger: Ledger,
     /// In the order in which they were executed.
@@ -71,38 +100,41 @@ pub(crate) struct Chain {
     /// Candidates that had to make room. The store, which keeps them too, bounds their
     /// number.
     aside: Vec<Block>,
-    /// The candidate that this node proposes; never set aside.
-    proposal: Option<BlockId>,
+    /// What this node has proposed, by round; never set aside.
+    proposals: BTreeMap<u32, BlockId>,
 }
 
 impl Chain {
     /// The chain after its last decided block.
-    pub(crate) fn new(me: MemberId, ledger: Ledger) -> Self {
-        Self { me, ledger, candidates: Vec::new(), aside: Vec::new(), proposal: None }
+    pub fn new(me: MemberId, ledger: Ledger) -> Self {
+        Self { me, ledger, candidates: Vec::new(), aside: Vec::new(), proposals: BTreeMap::new() }
     }
 
     /// The state after the last decided block.
-    pub(crate) fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
     /// The height that is decided next; none after the last.
-    pub(crate) fn next_height(&self) -> Option<Height> {
+    pub fn next_height(&self) -> Option<Height> {
         self.ledger.height().next()
     }
 
-    /// The block that this node proposes now. `entries` is asked only if there is none
-    /// yet. The caller makes it durable before it is proposed, or a restart would
-    /// propose another.
+    /// The block that this node proposes in a round: the one that it has proposed there, or
+    /// else its last one, unless that is old by now. `entries` is asked only if there is
+    /// none. The caller makes block and round durable before it is proposed, or a restart
+    /// would propose another.
     ///
     /// # Errors
     /// [`BlockError`] if the entries cannot be a block.
-    pub(crate) fn propose(
+    pub fn propose(
         &mut self,
         now: UtcMs,
+        round: u32,
         entries: impl FnOnce(&Ledger) -> Vec<VerifiedEntry>,
-    ) -> Result<&Executed, BlockError> {
-        let known = self.proposal.filter(|id| self.candidate(id).is_some());
+    ) -> Result<Proposed<'_>, BlockError> {
+        let known = self.proposals.get(&round).copied().or_else(|| self.fresh_proposal(now));
+        let known = known.filter(|id| self.candidate(id).is_some());
         let id = match known {
             Some(id) => id,
             None => {
@@ -112,13 +144,26 @@ impl Chain {
                 self.keep(executed)
             }
         };
-        self.proposal = Some(id);
-        Ok(self.candidate(&id).expect("the candidate was found or just kept"))
+        self.proposals.insert(round, id);
+        let executed = self.candidate(&id).expect("the candidate was found or just kept");
+        Ok(Proposed { executed, new: known.is_none() })
+    }
+
+    fn fresh_proposal(&self, now: UtcMs) -> Option<BlockId> {
+        let id = self.proposals.last_key_value().map(|(_, id)| *id)?;
+        let time = self.candidate(&id)?.block.header.time;
+        (time >= now.minus_ms(PROPOSE_AGAIN_MS)).then_some(id)
+    }
+
+    /// Takes back what this node has proposed in a round before a restart, once it was
+    /// judged again.
+    pub fn proposed_in(&mut self, round: u32, id: BlockId) {
+        self.proposals.insert(round, id);
     }
 
     fn keep(&mut self, executed: Executed) -> BlockId {
         let id = executed.block.id();
-        let evictable = |known: &Executed| Some(known.block.id()) != self.proposal;
+        let evictable = |known: &Executed| !self.proposals.values().any(|id| *id == known.block.id());
         if self.candidates.len() >= CANDIDATES_MAX
             && let Some(oldest) = self.candidates.iter().position(evictable)
         {
@@ -129,13 +174,16 @@ impl Chain {
     }
 
     /// Judges a block that was proposed in a live round.
-    pub(crate) fn judge_live(&mut self, now: UtcMs, block: &Block, entries: Vec<VerifiedEntry>) -> Verdict {
-        let time = block.header.time;
+    pub fn judge_live(&mut self, moment: Moment, block: &Block, entries: Vec<VerifiedEntry>) -> Verdict {
+        if self.block(&block.id()).is_some() {
+            return self.judge(block, entries);
+        }
+        let (time, now) = (block.header.time, moment.wall);
         let latest = self.ledger.time().plus_ms(1).max(now.plus_ms(AHEAD_MS));
         if time > latest {
             return Verdict::Early { until: time.minus_ms(AHEAD_MS) };
         }
-        if time < now.minus_ms(BEHIND_MS) {
+        if time < now.minus_ms(BEHIND_MS) && moment.height_for < TROUBLE {
             return Verdict::Stale;
         }
         self.judge(block, entries)
@@ -143,7 +191,7 @@ impl Chain {
 
     /// Judges a block apart from any clock: one that was synced, or found after a
     /// restart.
-    pub(crate) fn judge(&mut self, block: &Block, entries: Vec<VerifiedEntry>) -> Verdict {
+    pub fn judge(&mut self, block: &Block, entries: Vec<VerifiedEntry>) -> Verdict {
         if Some(block.header.height) != self.next_height() {
             return Verdict::OtherHeight;
         }
@@ -153,10 +201,7 @@ impl Chain {
         match replay::judge(&self.ledger, block, entries) {
             Err(error) => Verdict::Invalid(error),
             Ok(executed) => {
-                let id = self.keep(executed);
-                if block.header.built_by == self.me {
-                    self.proposal.get_or_insert(id);
-                }
+                self.keep(executed);
                 Verdict::Valid
             }
         }
@@ -171,18 +216,18 @@ impl Chain {
     }
 
     /// A block that was found valid for the next height.
-    pub(crate) fn block(&self, id: &BlockId) -> Option<&Block> {
+    pub fn block(&self, id: &BlockId) -> Option<&Block> {
         self.blocks().find(|block| block.id() == *id)
     }
 
     /// The blocks that were found valid for a height.
-    pub(crate) fn candidates_at(&self, height: Height) -> impl Iterator<Item = BlockId> {
+    pub fn candidates_at(&self, height: Height) -> impl Iterator<Item = BlockId> {
         let next = Some(height) == self.next_height();
         self.blocks().map(Block::id).filter(move |_| next)
     }
 
     /// Takes a block back that had to make room; it must be judged anew to be decided.
-    pub(crate) fn take_aside(&mut self, id: &BlockId) -> Option<Block> {
+    pub fn take_aside(&mut self, id: &BlockId) -> Option<Block> {
         let position = self.aside.iter().position(|block| block.id() == *id)?;
         Some(self.aside.remove(position))
     }
@@ -192,7 +237,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`DecideError`].
-    pub(crate) fn decide(&mut self, certificate: &Certificate) -> Result<Executed, DecideError> {
+    pub fn decide(&mut self, certificate: &Certificate) -> Result<Executed, DecideError> {
         let (block, height) = (certificate.block, certificate.height);
         let position = self.candidates.iter().position(|known| known.block.id() == block);
         let position = position.ok_or(DecideError::Unknown { block, height })?;
@@ -202,11 +247,11 @@ impl Chain {
     }
 
     /// The decided block is stored: its state is the chain's state.
-    pub(crate) fn advance(&mut self, ledger: Ledger) {
+    pub fn advance(&mut self, ledger: Ledger) {
         self.ledger = ledger;
         self.candidates.clear();
         self.aside.clear();
-        self.proposal = None;
+        self.proposals.clear();
     }
 }
 

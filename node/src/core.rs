@@ -1,52 +1,61 @@
-//! The core thread: the one owner of chain, journals and store.
+//! The core: the one owner of what changes, between the node's ports.
 //!
 //! ```text
-//! gate ──Command──▶ ┐                      ┌─▶ store (write, fsync)
-//!                   ├─▶ core ─ journals ───┤
-//! engine ──Event──▶ ┘        └ chain ──────┴─▶ engine, snapshot
+//! doors  ──Command──▶ ┐                          ┌─▶ Disk (write, fsync)
+//! peers  ──PeerEvent─▶├─▶ journals ─▶ chain ─────┼─▶ Voting (verdicts, proposals)
+//! engine ──Event────▶ ┘   └─▶ replicas           └─▶ Peers (pushes, announcements, asks)
 //! ```
 //!
-//! *Invariants.* It runs on a thread of its own, so that its disk writes block nobody
-//! else. Commands that wait are taken together and share one fsync; they are answered
-//! after it. A block is acknowledged to the engine, and published to readers, after it is
-//! stored. A failure of the store is final: nothing is acknowledged after it. What time
-//! brings is looked at after every step, so that neither busy doors nor a busy engine can
-//! put it off.
+//! Sans-I/O: `handle` takes one input, `settle` makes what was taken durable and then
+//! answers, asks and goes on. `run` drives it on a thread of its own, so that its writes
+//! block nobody else; the simulator drives it in memory.
 //!
-//! *Deliberately absent:* any rule. It carries questions to `chain` and `journals` and
-//! their answers to the disk, the engine and the doors.
+//! *Invariants.* Inputs that come together share one fsync; whoever gave them is answered
+//! after it. A block is acknowledged to the engine, and published to readers, after it is
+//! stored. A failure of the disk is final: nothing is acknowledged after it. What time
+//! brings is looked at in every `settle`, so that nobody's busyness puts it off.
+//!
+//! *Deliberately absent:* any rule. It carries questions to `chain`, `journals` and
+//! `replicas` and their answers to the ports.
 
 mod doors;
+mod evidence;
+pub mod ports;
 mod proposals;
+mod replication;
+mod run;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use syngraph_protocol::block::Block;
 use syngraph_protocol::certificate::Certificate;
+use syngraph_protocol::crypto::SecretKey;
+use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::ids::{Height, MemberId};
 use syngraph_protocol::ledger::BlockError;
 use syngraph_protocol::time::UtcMs;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep_until;
+use tokio::sync::watch;
 
+use self::doors::Awaiting;
+use self::evidence::Reported;
+use self::ports::{Disk, Input, Now, Peers, Voting};
 use self::proposals::Unjudged;
+pub(crate) use self::run::Sources;
 use crate::chain::{Chain, DecideError};
-use crate::consensus::{Engine, Event, Reply, Start};
-use crate::gate::{self, Command, Readiness, Snapshot};
-use crate::journals::Journals;
+use crate::consensus::{Event, Reply, Start};
+use crate::gate::{Readiness, Snapshot};
+use crate::journals::{Cuttable, Journals};
 use crate::pace::Pace;
-use crate::store::{Reader, Store, StoreError};
+use crate::replicas::message::{Response, Ticket};
+use crate::replicas::{Ask, Replicas, View};
+use crate::store::StoreError;
 use crate::telemetry::Metrics;
-
-/// Longest time between two looks at whether the engine has halted.
-const HALT_CHECK: Duration = Duration::from_secs(5);
 
 /// Why the core stops.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CoreError {
+pub enum CoreError {
     /// The disk failed, or holds what cannot be.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,11 +74,15 @@ pub(crate) enum CoreError {
     /// The consensus engine refuses to go on, because it could sign twice.
     #[error("the consensus engine has halted for safety: its log of votes contradicts itself")]
     Halted,
+    /// The peer port has closed.
+    #[error("the peer port has closed")]
+    Peers,
 }
 
 impl CoreError {
     /// The stable rule id.
-    pub(crate) fn rule(&self) -> &'static str {
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
         match self {
             Self::Store(error) => error.rule(),
             Self::Decide(DecideError::Unknown { .. }) => "NODE-DECIDED-UNKNOWN",
@@ -78,123 +91,173 @@ impl CoreError {
             Self::Full => "NODE-CHAIN-FULL",
             Self::Engine => "NODE-ENGINE-STOPPED",
             Self::Halted => "NODE-ENGINE-HALTED",
+            Self::Peers => "NODE-PEERS-STOPPED",
         }
     }
 }
 
+/// Whose node it is.
+#[derive(Debug)]
+pub struct Own {
+    /// The member.
+    pub member: MemberId,
+    /// Signs what the node itself has to say, such as evidence.
+    pub journal: SecretKey,
+}
+
 /// The owner of everything that changes.
-pub(crate) struct Core {
-    me: MemberId,
+pub struct Core<D, V, P> {
+    own: Own,
     chain: Chain,
     journals: Journals,
-    store: Store,
-    reader: Reader,
-    engine: Engine,
-    commands: mpsc::Receiver<Command>,
+    replicas: Replicas,
+    disk: D,
+    voting: V,
+    peers: P,
     snapshot: watch::Sender<Arc<Snapshot>>,
     metrics: Metrics,
     pace: Pace<Reply<Start>>,
     unjudged: Vec<Unjudged>,
     /// When the time of the first unjudged proposal that is ahead of our clock comes.
     early: Option<UtcMs>,
+    /// When the engine began the height that is under way.
+    height_began: Option<(Height, Instant)>,
+    reported: Reported,
     /// Whether entries were written since the last sync.
     unsynced: bool,
+    /// Entries that came through our doors since the last sync.
+    fresh: Vec<VerifiedEntry>,
     /// Answers that wait for the next sync.
     unanswered: Vec<Box<dyn FnOnce() + Send>>,
+    /// Answers to peers that do.
+    owed: Vec<(MemberId, Ticket, Response)>,
+    /// Doors that wait for a quorum to hold an entry.
+    awaiting: Vec<Awaiting>,
 }
 
-impl Core {
-    /// Puts the parts together. `journals` holds what was recovered.
-    pub(crate) fn new(
-        me: MemberId,
-        chain: Chain,
-        journals: Journals,
-        store: Store,
-        engine: Engine,
-        doors: gate::Core,
-        metrics: Metrics,
-    ) -> Self {
+/// What a core is made of.
+pub struct Parts<D, V, P> {
+    /// Whose node it is.
+    pub own: Own,
+    /// The decided state, and the candidates that were kept.
+    pub chain: Chain,
+    /// What was held.
+    pub journals: Journals,
+    /// Where things are kept.
+    pub disk: D,
+    /// What decides.
+    pub voting: V,
+    /// The other nodes.
+    pub peers: P,
+    /// Where each new state is published, after it is stored.
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
+    /// Puts the parts together.
+    pub fn new(parts: Parts<D, V, P>, now: Now) -> Self {
+        let Parts { own, chain, journals, disk, voting, peers, snapshot, metrics } = parts;
         Self {
-            me,
+            replicas: Replicas::new(own.member),
+            own,
             chain,
             journals,
-            reader: store.reader(),
-            store,
-            engine,
-            commands: doors.commands,
-            snapshot: doors.snapshot,
+            disk,
+            voting,
+            peers,
+            snapshot,
             metrics,
-            pace: Pace::new(Instant::now()),
+            pace: Pace::new(now.instant),
             unjudged: Vec::new(),
             early: None,
+            height_began: None,
+            reported: Reported::default(),
             unsynced: false,
+            fresh: Vec::new(),
             unanswered: Vec::new(),
+            owed: Vec::new(),
+            awaiting: Vec::new(),
         }
     }
 
-    /// Runs until it is told to stop or cannot go on. The store is closed in either case,
-    /// unless it is what failed.
+    /// Takes an input. Nothing is answered before [`Self::settle`], but to the engine.
     ///
     /// # Errors
-    /// [`CoreError`] if it cannot go on; the node must exit.
-    pub(crate) async fn run(
-        mut self,
-        mut events: mpsc::Receiver<Event>,
-        mut stop: oneshot::Receiver<()>,
-    ) -> Result<(), CoreError> {
-        let ended = loop {
-            let wake = self.wake_at();
-            let step = tokio::select! {
-                biased;
-                _ = &mut stop => break Ok(()),
-                event = events.recv() => match event {
-                    Some(event) => self.on_event(event),
-                    None if self.engine.is_halted() => Err(CoreError::Halted),
-                    None => Err(CoreError::Engine),
-                },
-                Some(command) = self.commands.recv() => self.on_commands(command),
-                () = sleep_until(wake.into()) => Ok(()),
-            };
-            if let Err(error) = step.and_then(|()| self.tend()) {
-                break Err(error);
-            }
-        };
-        let reason = match &ended {
-            Ok(()) => "the node was asked to stop".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        self.publish(Readiness::Stopping { reason });
-        let closed = self.store.close();
-        // Why it ended comes first: a store that failed only repeats it.
-        ended?;
-        Ok(closed?)
-    }
-
-    /// When there is something to do even if nothing is heard.
-    fn wake_at(&self) -> Instant {
-        let retry = self.early.map(|until| Instant::now() + wait_ms(until.since_ms(now())));
-        let times = [self.next_start(), retry, Some(Instant::now() + HALT_CHECK)];
-        times.into_iter().flatten().min().unwrap_or_else(Instant::now)
-    }
-
-    /// Does what time has brought.
-    fn tend(&mut self) -> Result<(), CoreError> {
-        if self.engine.is_halted() {
-            return Err(CoreError::Halted);
+    /// [`CoreError`] if it cannot go on.
+    pub fn handle(&mut self, now: Now, input: Input) -> Result<(), CoreError> {
+        match input {
+            Input::Command(command) => self.on_command(now, command),
+            Input::Event(event) => self.on_event(now, event),
+            Input::Peer(event) => self.on_peer(now, event),
         }
-        if self.early.is_some_and(|until| until <= now()) {
-            self.judge_again()?;
+    }
+
+    /// Makes what was taken durable, then answers; asks peers for what is due; goes on to
+    /// the next height if it is time. To be called after inputs and at [`Self::wake_at`].
+    ///
+    /// A crash before the sync leaves entries that nobody was promised; start-up keeps
+    /// those that are whole. A crash after it loses nothing: start-up finds them in the log
+    /// and seals them.
+    ///
+    /// # Errors
+    /// [`CoreError`] if it cannot go on.
+    pub fn settle(&mut self, now: Now) -> Result<(), CoreError> {
+        self.report_forks(now)?;
+        self.sync(now)?;
+        self.tend(now)?;
+        // What time has brought may have been written too.
+        self.sync(now)?;
+        self.unanswered.drain(..).for_each(|answer| answer());
+        for (to, ticket, response) in self.owed.drain(..) {
+            self.peers.answer(to, ticket, response);
+        }
+        self.answer_replicated();
+        let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+        for Ask { to, ticket, request } in self.replicas.flush(view) {
+            self.peers.ask(to, ticket, request);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, now: Now) -> Result<(), CoreError> {
+        if !std::mem::take(&mut self.unsynced) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.disk.sync()?;
+        self.metrics.fsynced("entries", began.elapsed().as_secs_f64());
+        let grown = self.journals.synced();
+        self.replicas.fresh(std::mem::take(&mut self.fresh));
+        let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+        self.replicas.grown(&grown, view);
+        self.judge_again(now)
+    }
+
+    /// What is due: proposals whose time has come, the next height.
+    fn tend(&mut self, now: Now) -> Result<(), CoreError> {
+        if self.early.is_some_and(|until| until <= now.wall) {
+            self.judge_again(now)?;
         }
         match self.next_start() {
-            Some(due) if due <= Instant::now() => self.start_next(),
+            Some(due) if due <= now.instant => self.start_next(),
             _ => Ok(()),
         }
+    }
+
+    /// When [`Self::settle`] has something to do although nothing happens.
+    pub fn wake_at(&self, now: Now) -> Option<Instant> {
+        let early = self.early.map(|until| now.instant + wait_ms(until.as_ms() - now.wall.as_ms()));
+        let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+        early.into_iter().chain(self.next_start()).chain(self.replicas.wake_at(view)).min()
     }
 
     /// When the next height may begin; none while a height is under way.
     fn next_start(&self) -> Option<Instant> {
         let ledger = self.chain.ledger();
-        self.pace.due(ledger.params(), || self.journals.has_work(ledger))
+        let cuttable = Cuttable { ledger, replicated: self.replicas.replicated() };
+        self.pace.due(ledger.params(), || self.journals.ready_at(cuttable))
     }
 
     fn start_next(&mut self) -> Result<(), CoreError> {
@@ -205,59 +268,56 @@ impl Core {
         Ok(())
     }
 
-    fn on_event(&mut self, event: Event) -> Result<(), CoreError> {
+    fn on_event(&mut self, now: Now, event: Event) -> Result<(), CoreError> {
         match event {
             Event::Ready { reply } => {
                 self.publish(Readiness::Ready);
                 self.pace.hold(reply);
             }
             Event::RoundStarted { height, round, proposer, reply } => {
+                self.round_started(now, height);
                 reply.send(self.verdicts(height, round, proposer));
             }
-            Event::Build { height, round, reply } => self.build(height, round, reply)?,
+            Event::Build { height, round, reply } => self.build(now, height, round, reply)?,
             Event::Restream { height, round, proposer, block } => {
                 if let Some(known) = self.chain.block(&block) {
-                    self.engine.publish(height, round, proposer, known);
+                    self.voting.publish(height, round, proposer, known);
                 }
             }
             Event::Proposal { height, round, proposer, block } => {
-                self.judge(Unjudged { height, round, proposer, block })?;
+                self.judge(now, Unjudged { height, round, proposer, block })?;
             }
             Event::PeerStarted { height } if Some(height) == self.chain.next_height() => self.start_next()?,
             Event::PeerStarted { .. } => {}
             Event::Decided { certificate, reply } => {
-                self.decide(&certificate)?;
+                self.decide(now, &certificate)?;
                 reply.send(());
             }
             Event::Finalized { evidence, reply } => {
-                if !evidence.is_empty() {
-                    tracing::warn!(?evidence, "members were seen to sign twice");
-                }
+                self.report_double_signers(now, evidence)?;
                 self.pace.hold(reply);
             }
             Event::HistoryMin { reply } => reply.send(Height::new(1)),
-            Event::DecidedRange { from, to, reply } => reply.send(self.decided(from, to)?),
-            Event::Synced { block, reply } => reply.send(self.judge_synced(&block)?),
+            Event::DecidedRange { from, to, reply } => reply.send(self.disk.decided(from, to)?),
+            Event::Synced { block, reply } => {
+                let verdict = self.judge_synced(now, &block)?;
+                reply.send(verdict);
+            }
         }
         Ok(())
     }
 
-    fn decided(&self, from: Height, to: Height) -> Result<Vec<(Block, Certificate)>, CoreError> {
-        let mut blocks = Vec::new();
-        let mut height = from;
-        while height <= to {
-            let Some(record) = self.reader.block(height)? else { break };
-            blocks.push((record.block, record.certificate));
-            let Some(next) = height.next() else { break };
-            height = next;
+    fn round_started(&mut self, now: Now, height: Height) {
+        if self.height_began.is_none_or(|(begun, _)| begun != height) {
+            self.height_began = Some((height, now.instant));
         }
-        Ok(blocks)
+        self.replicas.begun(height);
     }
 
     /// Carries out a decision: store, then move on, then publish; the caller acknowledges
     /// it. A crash before the store's sync leaves the decision to the engine's log, which
     /// tells it again; a crash after it leaves a block that start-up replays.
-    fn decide(&mut self, certificate: &Certificate) -> Result<(), CoreError> {
+    fn decide(&mut self, now: Now, certificate: &Certificate) -> Result<(), CoreError> {
         if certificate.height <= self.chain.ledger().height() {
             // Told again after a restart.
             return Ok(());
@@ -265,33 +325,29 @@ impl Core {
         self.recall(&certificate.block);
         let executed = self.chain.decide(certificate)?;
         let began = Instant::now();
-        self.store.commit(&executed, certificate)?;
+        self.disk.commit(&executed, certificate)?;
         self.metrics.fsynced("blocks", began.elapsed().as_secs_f64());
         for event in &executed.events {
             tracing::debug!(height = %certificate.height, ?event, "event");
         }
         self.chain.advance(executed.ledger);
-        self.journals.sealed(self.chain.ledger(), &executed.entries);
-        self.pace.stored(Instant::now());
+        self.journals.sealed(self.chain.ledger(), &executed.block.cut, now.instant);
+        let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+        self.replicas.sealed(&executed.block.cut, &executed.entries, view);
+        self.pace.stored(now.instant);
         self.publish(Readiness::Ready);
-        self.readmit()?;
-        self.judge_again()
+        self.readmit(now)?;
+        self.judge_again(now)
     }
 
     fn publish(&self, readiness: Readiness) {
         let ready = readiness == Readiness::Ready;
         let ledger = self.chain.ledger().clone();
-        self.metrics.observe(&ledger, ready, self.commands.len());
+        self.metrics.observe(&ledger, ready);
         self.snapshot.send_replace(Arc::new(Snapshot { ledger, readiness }));
     }
 }
 
 fn wait_ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// The clock: the only place where the node reads it for the chain.
-fn now() -> UtcMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UtcMs::from_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -52,6 +52,15 @@ pub(crate) enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Option<Tip>>,
     },
+    /// Tell me when a quorum holds a place in a journal, or a block covers it.
+    Replicated {
+        /// The journal's key.
+        journal: PublicKey,
+        /// The place.
+        seq: Seq,
+        /// Answered then, and not before.
+        reply: oneshot::Sender<()>,
+    },
     /// An entry that this node holds and no block covers yet, or that is parked.
     Find {
         /// The entry.
@@ -68,6 +77,8 @@ pub(crate) struct Held {
     pub(crate) entry: VerifiedEntry,
     /// Whether it is only parked: its key is not known yet and nothing is promised.
     pub(crate) parked: bool,
+    /// Whether nodes with a quorum of the power have it on disk.
+    pub(crate) replicated: bool,
 }
 
 /// What became of one submitted entry.
@@ -253,6 +264,15 @@ impl Gate {
         snapshot.wait_for(covers).await.map(|_| ()).map_err(|_| GateError::Closed)
     }
 
+    /// Waits until nodes with a quorum of the voting power have a place in a journal on
+    /// disk, or a block covers it.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub(crate) async fn replicated(&self, journal: PublicKey, seq: Seq) -> Result<(), GateError> {
+        self.ask(|reply| Command::Replicated { journal, seq, reply }).await
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, GateError> {
         let (reply, answer) = oneshot::channel();
         self.commands.try_send(command(reply)).map_err(|error| match error {
@@ -260,15 +280,5 @@ impl Gate {
             mpsc::error::TrySendError::Closed(_) => GateError::Closed,
         })?;
         answer.await.map_err(|_| GateError::Closed)
-    }
-}
-
-impl Snapshot {
-    /// Whether this member alone holds a quorum of the voting power. Then what its node
-    /// holds durably is replicated in the sense of the design: nodes with a quorum of
-    /// the power have it on disk.
-    pub(crate) fn is_quorum_alone(&self, member: MemberId) -> bool {
-        let voters = self.ledger.voters();
-        voters.is_quorum(voters.power_of([member]))
     }
 }

@@ -5,45 +5,60 @@
 //!
 //! ```text
 //! admit ─▶ held, to be written ─synced─▶ durable ─select─▶ proposed ─sealed─▶ gone
-//!    └──▶ parked (key unknown) ─retry──▶ admit
+//!    └──▶ parked (key unknown) ─unpark──▶ admit
+//! stage ─▶ admit, or beside the run (another branch) ─synced─▶ under a cut ─sealed─▶ gone
 //! ```
 //!
 //! *Invariants.* Of each journal a contiguous run is held, starting where the sealed part
-//! ends. Only durable entries are selected for blocks. Nothing that was taken is dropped
-//! before it is sealed. What is held is bounded per member, and parked entries per key.
+//! ends: the branch that came first. Other branches are held only as far as a block may
+//! cover them. Only durable entries are selected for blocks or found under a cut. What was
+//! taken is dropped only once its place is sealed. Everything is bounded: what is held per
+//! member, parked entries, other branches.
 //!
 //! *Deliberately absent:* clocks, files, threads; and any rule about what entries mean.
 
+mod branches;
+mod parked;
+pub mod select;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use syngraph_protocol::block::{Cut, CutPoint};
-use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::entry::{SignedHead, VerifiedEntry};
 use syngraph_protocol::ids::{EntryId, MemberId, PublicKey, Seq};
 use syngraph_protocol::journal::{LinkError, Tip};
 use syngraph_protocol::ledger::member::{self, MemberError};
 use syngraph_protocol::ledger::{Ledger, Refusal};
-use syngraph_protocol::limits::{
-    BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, BLOCK_ROWS_MAX, CUT_JOURNALS_MAX, PARKED_PER_KEY_MAX,
-};
+
+use self::branches::Branches;
+use self::parked::Parked;
+pub use self::select::{Cuttable, Replicated};
 
 /// Most bytes of unsealed entries held for another member.
-pub(crate) const UNSEALED_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const UNSEALED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Most bytes of unsealed entries held for the node's own member, whose node must keep
 /// its own longer than others do.
-pub(crate) const OWN_UNSEALED_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub const OWN_UNSEALED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// Most keys with parked entries.
-pub(crate) const PARKED_KEYS_MAX: usize = 64;
+/// Most forks of journals that are remembered until they are reported.
+const FORKS_MAX: usize = 64;
 
-/// Most bytes of parked entries.
-pub(crate) const PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Through which door an entry comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// From whoever signed it: its key must be open.
+    Door,
+    /// From a node that has taken it already: it must only be possible for a block to cover
+    /// it.
+    Peer,
+}
 
 /// What becomes of an entry that is handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    /// It continues its journal. It must be written, and counts once
-    /// [`Journals::synced`] was called.
+pub enum Admitted {
+    /// It must be written, and counts once [`Journals::synced`] was called.
     New,
     /// It is held already.
     Held,
@@ -64,7 +79,7 @@ pub(crate) enum Admitted {
 
 /// Why an entry may not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// It does not continue its journal.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -75,12 +90,22 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// The stable rule id.
-    pub(crate) fn rule(&self) -> &'static str {
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
         match self {
             Self::Link(error) => error.rule(),
             Self::Ledger(refusal) => refusal.rule(),
         }
     }
+}
+
+/// Two entries of one key at one place of its journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The one that was held.
+    pub held: SignedHead,
+    /// The one that came.
+    pub came: SignedHead,
 }
 
 /// One journal beyond its sealed part.
@@ -91,6 +116,8 @@ struct Ahead {
     tip: Tip,
     /// The run, oldest first.
     entries: VecDeque<Held>,
+    /// Whether its key has signed another branch.
+    forked: bool,
 }
 
 #[derive(Debug)]
@@ -98,18 +125,22 @@ struct Held {
     entry: VerifiedEntry,
     durable: bool,
     /// Order of arrival, so that the longest waiting go first.
-    arrival: u64,
+    order: u64,
+    /// When it arrived.
+    since: Instant,
 }
 
 /// Everything held and not sealed.
 #[derive(Debug)]
-pub(crate) struct Journals {
+pub struct Journals {
     own: MemberId,
     ahead: BTreeMap<PublicKey, Ahead>,
     by_id: BTreeMap<EntryId, (PublicKey, Seq)>,
     bytes: BTreeMap<MemberId, usize>,
-    parked: BTreeMap<PublicKey, BTreeMap<Seq, VerifiedEntry>>,
-    parked_bytes: usize,
+    branches: Branches,
+    parked: Parked,
+    /// Forks that nobody was told of yet, the first of each journal.
+    forks: BTreeMap<PublicKey, Fork>,
     arrivals: u64,
     /// Journals with entries that are not durable yet.
     unsynced: Vec<PublicKey>,
@@ -117,59 +148,125 @@ pub(crate) struct Journals {
 
 impl Journals {
     /// Nothing held. `own` is the member whose node this is.
-    pub(crate) fn new(own: MemberId) -> Self {
+    #[must_use]
+    pub fn new(own: MemberId) -> Self {
         Self {
             own,
             ahead: BTreeMap::new(),
             by_id: BTreeMap::new(),
             bytes: BTreeMap::new(),
-            parked: BTreeMap::new(),
-            parked_bytes: 0,
+            branches: Branches::default(),
+            parked: Parked::default(),
+            forks: BTreeMap::new(),
             arrivals: 0,
             unsynced: Vec::new(),
         }
     }
 
     /// Hands in an entry from outside.
-    pub(crate) fn admit(&mut self, ledger: &Ledger, entry: VerifiedEntry) -> Admitted {
+    pub fn admit(&mut self, ledger: &Ledger, entry: VerifiedEntry, via: Via, now: Instant) -> Admitted {
         let head = entry.head();
         let (journal, seq) = (head.journal, head.seq);
-        let Some(key) = ledger.keys.get(&journal) else { return self.park(entry) };
+        if !ledger.keys.contains(&journal) {
+            return if self.parked.park(entry) { Admitted::Parked } else { Admitted::Busy };
+        }
         if seq < ledger.journal_tip(&journal).next {
             return Admitted::Sealed;
         }
         if let Some(standing) = self.at(&journal, seq) {
             let other = standing.id();
-            return if other == entry.id() { Admitted::Held } else { Admitted::Fork { other } };
+            return if other == entry.id() { Admitted::Held } else { self.fork(&entry, other) };
         }
-        if let Err(refusal) = ledger.may_say(&entry) {
+        if let Err(refusal) = may_come(ledger, &entry, via) {
             return refused(refusal);
-        }
-        if let Err(ended) = member::still_open(key, ledger.time()) {
-            return refused(Refusal::from(ended));
-        }
-        if let Err(revoked) = ledger.may_cut(&journal, seq) {
-            return refused(Refusal::from(revoked));
         }
         if !self.has_room(entry.head().member, entry.bytes().len()) {
             return Admitted::Busy;
         }
-        match self.append(ledger, entry, false) {
+        match self.append(ledger, entry, false, now) {
             Ok(()) => Admitted::New,
             Err(link) => refused(link),
         }
     }
 
+    /// Hands in an entry that a proposed or decided block covers, by a peer's account. It
+    /// may belong to another branch than the one that is held.
+    pub fn stage(&mut self, ledger: &Ledger, entry: VerifiedEntry, now: Instant) -> Admitted {
+        match self.admit(ledger, entry.clone(), Via::Peer, now) {
+            Admitted::Fork { .. } => self.beside(ledger, entry, false),
+            Admitted::Refused(why) if matches!(*why, Refused::Link(LinkError::Prev { .. })) => {
+                self.beside(ledger, entry, false)
+            }
+            admitted => admitted,
+        }
+    }
+
+    /// Keeps an entry of another branch, if the one before it is held or sealed.
+    fn beside(&mut self, ledger: &Ledger, entry: VerifiedEntry, durable: bool) -> Admitted {
+        let head = entry.head();
+        let (journal, seq, prev) = (head.journal, head.seq, head.prev);
+        if self.branches.contains(journal, seq, entry.id()) {
+            return Admitted::Held;
+        }
+        let sealed = ledger.journal_tip(&journal);
+        let follows = match seq.get().checked_sub(1).map(Seq::new) {
+            _ if seq == sealed.next => prev == sealed.last,
+            Some(before) => {
+                self.branches.contains(journal, before, prev)
+                    || self.at(&journal, before).is_some_and(|held| held.id() == prev)
+            }
+            None => false,
+        };
+        if !follows {
+            return refused(LinkError::Prev { seq, expected: sealed.last, got: prev });
+        }
+        if self.branches.keep(entry, durable) { Admitted::New } else { Admitted::Busy }
+    }
+
+    /// Remembers that a key has signed two entries for one place.
+    fn fork(&mut self, came: &VerifiedEntry, other: EntryId) -> Admitted {
+        let journal = came.head().journal;
+        if let Some(ahead) = self.ahead.get_mut(&journal) {
+            ahead.forked = true;
+        }
+        if self.forks.len() < FORKS_MAX
+            && !self.forks.contains_key(&journal)
+            && let Some(held) = self.at(&journal, came.head().seq)
+        {
+            let fork = Fork { held: held.signed_head(), came: came.signed_head() };
+            self.forks.insert(journal, fork);
+        }
+        Admitted::Fork { other }
+    }
+
+    /// Forks that were found since the last call.
+    pub fn take_forks(&mut self) -> Vec<Fork> {
+        std::mem::take(&mut self.forks).into_values().collect()
+    }
+
     /// Takes back an entry that was durable before a restart.
     ///
     /// # Errors
-    /// [`LinkError`] if it does not continue its journal: then it lost a race before the
-    /// restart and was never acknowledged.
-    pub(crate) fn restore(&mut self, ledger: &Ledger, entry: VerifiedEntry) -> Result<(), LinkError> {
-        self.append(ledger, entry, true)
+    /// [`LinkError`] if it continues no branch of its journal: then it was never
+    /// acknowledged.
+    pub fn restore(&mut self, ledger: &Ledger, entry: VerifiedEntry, now: Instant) -> Result<(), LinkError> {
+        let Err(link) = self.append(ledger, entry.clone(), true, now) else { return Ok(()) };
+        if let Some(other) = self.at(&entry.head().journal, entry.head().seq).map(VerifiedEntry::id) {
+            self.fork(&entry, other);
+        }
+        match self.beside(ledger, entry, true) {
+            Admitted::Refused(_) | Admitted::Busy => Err(link),
+            _ => Ok(()),
+        }
     }
 
-    fn append(&mut self, ledger: &Ledger, entry: VerifiedEntry, durable: bool) -> Result<(), LinkError> {
+    fn append(
+        &mut self,
+        ledger: &Ledger,
+        entry: VerifiedEntry,
+        durable: bool,
+        since: Instant,
+    ) -> Result<(), LinkError> {
         let head = entry.head();
         let (journal, member, seq, id) = (head.journal, head.member, head.seq, entry.id());
         let sealed = || ledger.journal_tip(&journal);
@@ -178,9 +275,9 @@ impl Journals {
         *self.bytes.entry(member).or_default() += entry.bytes().len();
         self.by_id.insert(id, (journal, seq));
         self.arrivals += 1;
-        let held = Held { entry, durable, arrival: self.arrivals };
-        let ahead =
-            self.ahead.entry(journal).or_insert_with(|| Ahead { member, tip, entries: VecDeque::new() });
+        let held = Held { entry, durable, order: self.arrivals, since };
+        let empty = || Ahead { member, tip, entries: VecDeque::new(), forked: false };
+        let ahead = self.ahead.entry(journal).or_insert_with(empty);
         ahead.tip = tip;
         ahead.entries.push_back(held);
         if !durable {
@@ -194,160 +291,161 @@ impl Journals {
         self.bytes.get(&member).copied().unwrap_or(0).saturating_add(more) <= max
     }
 
-    /// Everything handed in so far is on disk.
-    pub(crate) fn synced(&mut self) {
-        for journal in std::mem::take(&mut self.unsynced) {
-            let Some(ahead) = self.ahead.get_mut(&journal) else { continue };
-            ahead
-                .entries
-                .iter_mut()
-                .rev()
-                .take_while(|held| !held.durable)
-                .for_each(|held| held.durable = true);
+    /// Everything handed in so far is on disk. Gives the journals that have grown.
+    pub fn synced(&mut self) -> Vec<PublicKey> {
+        self.branches.synced();
+        let mut grown = std::mem::take(&mut self.unsynced);
+        grown.sort_unstable();
+        grown.dedup();
+        for journal in &grown {
+            let Some(ahead) = self.ahead.get_mut(journal) else { continue };
+            let fresh = ahead.entries.iter_mut().rev().take_while(|held| !held.durable);
+            fresh.for_each(|held| held.durable = true);
         }
-    }
-
-    fn park(&mut self, entry: VerifiedEntry) -> Admitted {
-        let size = entry.bytes().len();
-        let journal = entry.head().journal;
-        let keys = self.parked.len();
-        let of_key = self.parked.get(&journal).map_or(0, BTreeMap::len);
-        let has_slot = if of_key == 0 { keys < PARKED_KEYS_MAX } else { of_key < PARKED_PER_KEY_MAX };
-        if !has_slot || self.parked_bytes.saturating_add(size) > PARKED_BYTES_MAX {
-            return Admitted::Busy;
-        }
-        let replaced = self.parked.entry(journal).or_default().insert(entry.head().seq, entry);
-        let freed = replaced.map_or(0, |entry| entry.bytes().len());
-        self.parked_bytes = self.parked_bytes.saturating_add(size).saturating_sub(freed);
-        Admitted::Parked
+        grown
     }
 
     /// Parked entries whose key the state now knows, oldest first per journal. They are
     /// no longer parked: the caller admits them.
-    pub(crate) fn unpark(&mut self, ledger: &Ledger) -> Vec<VerifiedEntry> {
-        let known: Vec<_> = self.parked.keys().filter(|key| ledger.keys.contains(key)).copied().collect();
-        let entries = known.iter().filter_map(|key| self.parked.remove(key)).flat_map(BTreeMap::into_values);
-        let entries: Vec<_> = entries.collect();
-        let freed: usize = entries.iter().map(|entry| entry.bytes().len()).sum();
-        self.parked_bytes = self.parked_bytes.saturating_sub(freed);
-        entries
+    pub fn unpark(&mut self, ledger: &Ledger) -> Vec<VerifiedEntry> {
+        self.parked.unpark(ledger)
     }
 
-    /// The held entry at a place of a journal.
+    /// The held entry at a place of a journal's run.
     fn at(&self, journal: &PublicKey, seq: Seq) -> Option<&VerifiedEntry> {
+        self.held(journal, seq).map(|held| &held.entry)
+    }
+
+    fn held(&self, journal: &PublicKey, seq: Seq) -> Option<&Held> {
         let ahead = self.ahead.get(journal)?;
         let first = ahead.entries.front()?.entry.head().seq;
         let position = usize::try_from(seq.get().checked_sub(first.get())?).ok()?;
-        ahead.entries.get(position).map(|held| &held.entry)
+        ahead.entries.get(position)
     }
 
     /// The held or parked entry of this id, and whether it is parked.
-    pub(crate) fn find(&self, id: &EntryId) -> Option<(&VerifiedEntry, bool)> {
+    #[must_use]
+    pub fn find(&self, id: &EntryId) -> Option<(&VerifiedEntry, bool)> {
         if let Some((journal, seq)) = self.by_id.get(id) {
             return self.at(journal, *seq).map(|entry| (entry, false));
         }
-        let parked = self.parked.values().flat_map(BTreeMap::values);
-        parked.into_iter().find(|entry| entry.id() == *id).map(|entry| (entry, true))
+        self.parked.find(id).map(|entry| (entry, true))
     }
 
     /// Where a journal ends here; none if the state does not know its key.
-    pub(crate) fn tip(&self, ledger: &Ledger, journal: &PublicKey) -> Option<Tip> {
+    #[must_use]
+    pub fn tip(&self, ledger: &Ledger, journal: &PublicKey) -> Option<Tip> {
         ledger.keys.contains(journal).then(|| match self.ahead.get(journal) {
             Some(ahead) => ahead.tip,
             None => ledger.journal_tip(journal),
         })
     }
 
-    /// Whether a block would have something to seal.
-    pub(crate) fn has_work(&self, ledger: &Ledger) -> bool {
-        self.ahead.iter().any(|(journal, ahead)| {
-            ahead
-                .entries
-                .front()
-                .is_some_and(|held| held.durable && ledger.may_cut(journal, held.entry.head().seq).is_ok())
-        })
+    /// The journals with a run beyond their sealed part.
+    pub fn ahead(&self) -> impl Iterator<Item = PublicKey> {
+        self.ahead.keys().copied()
     }
 
-    /// The durable entries that the next block should cover, within the bounds of a
-    /// block: round-robin by member, the longest waiting journal of each first.
-    pub(crate) fn select(&self, ledger: &Ledger) -> Vec<VerifiedEntry> {
-        let mut budget = Budget::default();
-        let mut queues = self.queues(ledger);
-        let mut selected = Vec::new();
-        while !queues.is_empty() {
-            queues.retain_mut(|queue| match queue.next(&mut budget) {
-                Some(entry) => {
-                    selected.push(entry);
-                    true
-                }
-                None => false,
-            });
-        }
-        selected
+    /// Where the durable part of a journal's run ends; none if nothing of it is ahead.
+    #[must_use]
+    pub fn durable_end(&self, journal: &PublicKey) -> Option<CutPoint> {
+        let last = self.ahead.get(journal)?.entries.iter().rev().find(|held| held.durable)?;
+        Some(CutPoint { journal: *journal, seq: last.entry.head().seq, entry: last.entry.id() })
+    }
+
+    /// The id at a place of a journal's run, if it is durable.
+    #[must_use]
+    pub fn durable_at(&self, journal: &PublicKey, seq: Seq) -> Option<&VerifiedEntry> {
+        self.held(journal, seq).filter(|held| held.durable).map(|held| &held.entry)
     }
 
     /// The entries under a proposed cut, if all of them are held and durable; otherwise
     /// the points that are not.
-    pub(crate) fn under(&self, ledger: &Ledger, cut: &Cut) -> Result<Vec<VerifiedEntry>, Vec<CutPoint>> {
+    pub fn under(&self, ledger: &Ledger, cut: &Cut) -> Result<Vec<VerifiedEntry>, Vec<CutPoint>> {
         let (mut entries, mut missing) = (Vec::new(), Vec::new());
         for point in &cut.points {
-            let first = ledger.journal_tip(&point.journal).next;
-            let run = self.run(&point.journal, first, point.seq);
-            match run.last() {
-                Some(held) if held.id() == point.entry => entries.extend(run),
-                _ => missing.push(*point),
+            match self.branch(ledger, point) {
+                Some(branch) => entries.extend(branch),
+                None => missing.push(*point),
             }
         }
         if missing.is_empty() { Ok(entries) } else { Err(missing) }
     }
 
-    /// The durable run of a journal from `first` to `last`; empty if it is incomplete.
-    fn run(&self, journal: &PublicKey, first: Seq, last: Seq) -> Vec<VerifiedEntry> {
-        let Some(ahead) = self.ahead.get(journal) else { return Vec::new() };
-        let within = |held: &&Held| (first..=last).contains(&held.entry.head().seq) && held.durable;
-        let run: Vec<_> = ahead.entries.iter().filter(within).map(|held| held.entry.clone()).collect();
-        let wanted = last.get().checked_sub(first.get()).and_then(|n| n.checked_add(1));
-        if u64::try_from(run.len()).ok() == wanted { run } else { Vec::new() }
-    }
-
-    fn queues<'a>(&'a self, ledger: &'a Ledger) -> Vec<Queue<'a>> {
-        let mut by_member: BTreeMap<MemberId, Vec<&Ahead>> = BTreeMap::new();
-        for (journal, ahead) in &self.ahead {
-            let front = ahead.entries.front().map(|held| held.entry.head().seq);
-            if front.is_some_and(|seq| ledger.may_cut(journal, seq).is_ok()) {
-                by_member.entry(ahead.member).or_default().push(ahead);
+    /// The durable entries from the sealed end of a journal up to a point, oldest first.
+    #[must_use]
+    pub fn branch(&self, ledger: &Ledger, point: &CutPoint) -> Option<Vec<VerifiedEntry>> {
+        let sealed = ledger.journal_tip(&point.journal);
+        let (mut seq, mut id, mut entries) = (point.seq, point.entry, Vec::new());
+        // From the point backwards, since each entry names the one before.
+        while seq >= sealed.next {
+            let run = self.durable_at(&point.journal, seq).filter(|held| held.id() == id);
+            let entry = run.or_else(|| self.branches.durable(point.journal, seq, id))?;
+            entries.push(entry.clone());
+            id = entry.head().prev;
+            match seq.get().checked_sub(1) {
+                Some(before) => seq = Seq::new(before),
+                None => break,
             }
         }
-        let mut queues: Vec<_> =
-            by_member.into_values().map(|journals| Queue::new(ledger, journals)).collect();
-        queues.sort_by_key(|queue| queue.oldest());
-        queues
+        entries.reverse();
+        (id == sealed.last && !entries.is_empty()).then_some(entries)
     }
 
-    /// A block sealed these entries: they are no longer ahead.
-    pub(crate) fn sealed(&mut self, ledger: &Ledger, entries: &[VerifiedEntry]) {
-        for entry in entries {
-            let journal = entry.head().journal;
-            let Some(ahead) = self.ahead.get_mut(&journal) else { continue };
-            let next = ledger.journal_tip(&journal).next;
-            while ahead.entries.front().is_some_and(|held| held.entry.head().seq < next) {
-                let Some(held) = ahead.entries.pop_front() else { break };
-                self.by_id.remove(&held.entry.id());
-                if let Some(bytes) = self.bytes.get_mut(&ahead.member) {
-                    *bytes = bytes.saturating_sub(held.entry.bytes().len());
+    /// A block was decided that moved these journals. What it covers is no longer ahead; a
+    /// run that it has overtaken gives way to the branch that was sealed.
+    pub fn sealed(&mut self, ledger: &Ledger, cut: &Cut, now: Instant) {
+        for point in &cut.points {
+            let tip = Tip { next: ledger.journal_tip(&point.journal).next, last: point.entry };
+            self.seal(point.journal, tip);
+            for (entry, durable) in self.branches.sealed(point.journal, tip.next, tip.last) {
+                if self.append(ledger, entry, durable, now).is_err() {
+                    break;
                 }
             }
-            if ahead.entries.is_empty() {
-                self.ahead.remove(&journal);
+        }
+    }
+
+    fn seal(&mut self, journal: PublicKey, tip: Tip) {
+        let Some(mut ahead) = self.ahead.remove(&journal) else { return };
+        let last = tip.next.get().checked_sub(1).map(Seq::new);
+        let on_run = ahead.entries.iter().find(|held| Some(held.entry.head().seq) == last);
+        let on_run = on_run.is_some_and(|held| held.entry.id() == tip.last);
+        while ahead.entries.front().is_some_and(|held| !on_run || held.entry.head().seq < tip.next) {
+            let Some(held) = ahead.entries.pop_front() else { break };
+            self.by_id.remove(&held.entry.id());
+            if let Some(bytes) = self.bytes.get_mut(&ahead.member) {
+                *bytes = bytes.saturating_sub(held.entry.bytes().len());
             }
+        }
+        if !ahead.entries.is_empty() {
+            self.ahead.insert(journal, ahead);
         }
     }
 
     /// How many entries are held and not sealed.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.by_id.len()
     }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// Whether an entry of a known key may come through this door.
+fn may_come(ledger: &Ledger, entry: &VerifiedEntry, via: Via) -> Result<(), Refusal> {
+    let (journal, seq) = (entry.head().journal, entry.head().seq);
+    if via == Via::Door {
+        ledger.may_say(entry)?;
+        if let Some(key) = ledger.keys.get(&journal) {
+            member::still_open(key, ledger.time())?;
+        }
+    }
+    Ok(ledger.may_cut(&journal, seq)?)
 }
 
 fn refused(why: impl Into<Refused>) -> Admitted {
@@ -357,85 +455,6 @@ fn refused(why: impl Into<Refused>) -> Admitted {
 impl From<MemberError> for Refused {
     fn from(error: MemberError) -> Self {
         Self::Ledger(error.into())
-    }
-}
-
-/// What is left of a block.
-struct Budget {
-    entries: usize,
-    bytes: usize,
-    rows: usize,
-    journals: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            entries: BLOCK_ENTRIES_MAX,
-            bytes: BLOCK_BYTES_MAX,
-            rows: BLOCK_ROWS_MAX,
-            journals: CUT_JOURNALS_MAX,
-        }
-    }
-}
-
-impl Budget {
-    /// Takes room for an entry; `opens` if it is the first of its journal.
-    fn take(&mut self, entry: &VerifiedEntry, opens: bool) -> bool {
-        let left = |have: usize, need: usize| have.checked_sub(need);
-        let (Some(entries), Some(bytes), Some(rows), Some(journals)) = (
-            left(self.entries, 1),
-            left(self.bytes, entry.bytes().len()),
-            left(self.rows, entry.body().rows()),
-            left(self.journals, usize::from(opens)),
-        ) else {
-            return false;
-        };
-        *self = Self { entries, bytes, rows, journals };
-        true
-    }
-}
-
-/// One member's journals, the longest waiting first.
-struct Queue<'a> {
-    ledger: &'a Ledger,
-    journals: Vec<&'a Ahead>,
-    journal: usize,
-    entry: usize,
-}
-
-impl<'a> Queue<'a> {
-    fn new(ledger: &'a Ledger, mut journals: Vec<&'a Ahead>) -> Self {
-        journals.sort_by_key(|ahead| ahead.entries.front().map(|held| held.arrival));
-        Self { ledger, journals, journal: 0, entry: 0 }
-    }
-
-    fn oldest(&self) -> Option<u64> {
-        self.journals.first()?.entries.front().map(|held| held.arrival)
-    }
-
-    /// The member's next entry, if the block has room for it.
-    fn next(&mut self, budget: &mut Budget) -> Option<VerifiedEntry> {
-        loop {
-            let ahead = self.journals.get(self.journal)?;
-            match ahead.entries.get(self.entry).filter(|held| self.may_cover(held)) {
-                Some(held) if budget.take(&held.entry, self.entry == 0) => {
-                    self.entry += 1;
-                    return Some(held.entry.clone());
-                }
-                // This journal is exhausted, or its next entry does not fit.
-                _ => {
-                    self.journal += 1;
-                    self.entry = 0;
-                }
-            }
-        }
-    }
-
-    /// A key that is revoked in the middle of what is held is covered up to there.
-    fn may_cover(&self, held: &Held) -> bool {
-        let head = held.entry.head();
-        held.durable && self.ledger.may_cut(&head.journal, head.seq).is_ok()
     }
 }
 

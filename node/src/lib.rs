@@ -5,15 +5,16 @@
 //!  apps ───▶ │ http ─Command(256)─▶ ┌─ core thread ─────────────┐              │
 //!  tools ◀── │      ◀──Snapshot──── │ journals · chain · store  │ ─▶ entries/  │
 //!            │      ◀──Reader────── │  (group commit, fsync)    │ ─▶ blocks/   │
-//!            │                      └──▲──────────────────┬─────┘ ─▶ state/    │
-//!            │                  Event(bounded)         Engine handle           │
-//!  peers ◀─▶ │ consensus engine (actors) ◀────────────────┘       ─▶ wal/      │
+//!            │                      └──▲───────▲──────────┬─────┘ ─▶ state/    │
+//!            │                  PeerEvent(64) Event    two handles             │
+//!  peers ◀─▶ │ peers (swarm: entries) ──┘       │ ◀────────┤                   │
+//!  peers ◀─▶ │ consensus engine (actors) ───────┘ ◀────────┘       ─▶ wal/     │
 //!            └─────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Start: files → HTTP port → store (recovery, replay) → engine → doors open. A port in
-//! use or a data directory in use is found before anything is touched. Stop: doors
-//! close → engine ends → core ends, and closes the store.
+//! Start: files → HTTP port → store (recovery, replay) → peer port → engine → doors open. A
+//! port in use or a data directory in use is found before anything is touched. Stop: doors
+//! close → engine ends → core ends, and closes the store → peer port closes.
 
 pub mod args;
 mod chain;

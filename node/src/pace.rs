@@ -35,10 +35,18 @@ impl<Q> Pace<Q> {
     }
 
     /// When the next height may begin; none while a height is under way.
-    pub(crate) fn due(&self, params: &Params, has_work: impl FnOnce() -> bool) -> Option<Instant> {
+    ///
+    /// `ready_at` says from when on there is something to seal.
+    pub(crate) fn due(
+        &self,
+        params: &Params,
+        ready_at: impl FnOnce() -> Option<Instant>,
+    ) -> Option<Instant> {
         self.held.as_ref()?;
-        let ms = if has_work() { params.block_interval_ms_min } else { params.heartbeat_ms };
-        Some(self.last_block + Duration::from_millis(ms.into()))
+        let after = |ms: u32| self.last_block + Duration::from_millis(ms.into());
+        let heartbeat = after(params.heartbeat_ms);
+        let earliest = after(params.block_interval_ms_min);
+        Some(ready_at().map_or(heartbeat, |ready| ready.max(earliest).min(heartbeat)))
     }
 
     /// Lets the engine go on: its question, if one is held.
@@ -58,13 +66,13 @@ mod tests {
         let mut pace = Pace::new(start);
         assert_eq!(pace.due(&params, || unreachable!("nothing is asked")), None);
         pace.hold("where?");
-        assert_eq!(pace.due(&params, || true), Some(start + ms(100)));
-        assert_eq!(pace.due(&params, || false), Some(start + ms(30_000)));
+        assert_eq!(pace.due(&params, || Some(start)), Some(start + ms(100)));
+        assert_eq!(pace.due(&params, || None), Some(start + ms(30_000)));
         assert_eq!(pace.release(), Some("where?"));
         assert_eq!(pace.release(), None, "once");
-        assert_eq!(pace.due(&params, || true), None, "the height is under way");
+        assert_eq!(pace.due(&params, || Some(start)), None, "the height is under way");
         pace.stored(start + ms(7));
         pace.hold("and then?");
-        assert_eq!(pace.due(&params, || true), Some(start + ms(107)));
+        assert_eq!(pace.due(&params, || Some(start + ms(50))), Some(start + ms(107)));
     }
 }

@@ -212,7 +212,7 @@ impl Metrics {
     }
 
     /// Copies the figures that are read off the state.
-    pub(crate) fn observe(&self, ledger: &Ledger, ready: bool, commands_waiting: usize) {
+    pub(crate) fn observe(&self, ledger: &Ledger, ready: bool) {
         let count = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
         self.height.set(count(ledger.height().get()));
         self.log_size.set(count(ledger.log_size()));
@@ -220,7 +220,11 @@ impl Metrics {
         let rows: &AtomicU64 = self.rows_sealed.inner();
         rows.fetch_max(ledger.rows_sealed(), Ordering::Relaxed);
         self.ready.set(i64::from(ready));
-        self.commands_waiting.set(i64::try_from(commands_waiting).unwrap_or(i64::MAX));
+    }
+
+    /// How many commands wait for the core.
+    pub(crate) fn waiting(&self, commands: usize) {
+        self.commands_waiting.set(i64::try_from(commands).unwrap_or(i64::MAX));
     }
 
     /// Everything in the OpenMetrics text format.

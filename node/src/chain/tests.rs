@@ -16,28 +16,38 @@ pub(crate) fn certify(ledger: &Ledger, block: &Block) -> Certificate {
     Certificate { height, round: 0, block: id, signatures: vec![CommitSignature { member: ME, signature }] }
 }
 
+/// The block that is proposed.
+fn propose(chain: &mut Chain, now: UtcMs, round: u32, entries: &[VerifiedEntry]) -> Block {
+    let proposed = chain.propose(now, round, |_| entries.to_vec()).expect("a block");
+    proposed.executed.block.clone()
+}
+
 #[test]
 fn what_was_proposed_is_proposed_again() {
     let ledger = ledger();
     let entries = journal(&ledger, 10, 2);
     let now = ledger.time().plus_ms(5);
     let mut chain = Chain::new(ME, ledger.clone());
-    let first = chain.propose(now, |_| entries[..1].to_vec()).expect("a block").block.clone();
-    let again = chain.propose(now.plus_ms(9), |_| entries.clone()).expect("a block").block.clone();
-    assert_eq!(first, again);
+    let first = propose(&mut chain, now, 0, &entries[..1]);
+    assert_eq!(propose(&mut chain, now.plus_ms(9), 1, &entries), first);
+    let later = now.plus_ms(PROPOSE_AGAIN_MS + 1);
+    let second = propose(&mut chain, later, 3, &entries);
+    assert_ne!(second, first, "by now the others would find it stale");
+    assert_eq!(propose(&mut chain, later, 0, &entries), first, "one round, one proposal");
 
     // After a restart the block comes back from the disk.
     let mut restarted = Chain::new(ME, ledger);
     assert!(matches!(restarted.judge(&first, entries[..1].to_vec()), Verdict::Valid));
-    let after = restarted.propose(now.plus_ms(9), |_| entries.clone()).expect("a block");
-    assert_eq!(after.block, first);
+    restarted.proposed_in(0, first.id());
+    assert_eq!(propose(&mut restarted, later, 0, &entries), first);
+    assert_eq!(propose(&mut restarted, now.plus_ms(9), 5, &entries), first);
 }
 
 #[test]
 fn a_decision_moves_the_chain_once_it_is_stored() {
     let ledger = ledger();
     let mut chain = Chain::new(ME, ledger.clone());
-    let block = chain.propose(ledger.time(), |_| journal(&ledger, 10, 2)).expect("a block").block.clone();
+    let block = propose(&mut chain, ledger.time(), 0, &journal(&ledger, 10, 2));
     let certificate = certify(&ledger, &block);
     let forged = Certificate { round: 1, ..certificate.clone() };
     assert!(matches!(chain.decide(&forged), Err(DecideError::Certificate(_))));
@@ -57,12 +67,21 @@ fn clocks_delay_a_live_verdict_and_never_make_it_invalid() {
     let entries = journal(&ledger, 10, 1);
     let built_at = ledger.time().plus_ms(100_000);
     let mut builder = Chain::new(ME, ledger.clone());
-    let block = builder.propose(built_at, |_| entries.clone()).expect("a block").block.clone();
-    let mut chain = Chain::new(MemberId::new(1), ledger);
-    let mut at = |ms: i64| chain.judge_live(built_at.plus_ms(ms), &block, entries.clone());
-    assert!(matches!(at(-501), Verdict::Early { until } if until == built_at.minus_ms(500)));
-    assert!(matches!(at(30_001), Verdict::Stale));
-    assert!(matches!(at(-500), Verdict::Valid));
+    let block = propose(&mut builder, built_at, 0, &entries);
+    let mut chain = Chain::new(MemberId::new(1), ledger.clone());
+    let mut at = |ms: i64, height_for: Duration| {
+        let moment = Moment { wall: built_at.plus_ms(ms), height_for };
+        chain.judge_live(moment, &block, entries.clone())
+    };
+    let soon = Duration::ZERO;
+    assert!(matches!(at(-501, soon), Verdict::Early { until } if until == built_at.minus_ms(500)));
+    assert!(matches!(at(30_001, soon), Verdict::Stale));
+    assert!(matches!(at(-500, soon), Verdict::Valid));
+    assert!(matches!(at(30_001, soon), Verdict::Valid), "a verdict stands");
+    let mut late = Chain::new(MemberId::new(1), ledger);
+    let moment = Moment { wall: built_at.plus_ms(30_001), height_for: TROUBLE };
+    let verdict = late.judge_live(moment, &block, entries.clone());
+    assert!(matches!(verdict, Verdict::Valid), "after so long at a height an old time says nothing");
     let mut other = block.clone();
     other.header.height = Height::new(2);
     assert!(matches!(chain.judge(&other, entries.clone()), Verdict::OtherHeight));
@@ -75,11 +94,11 @@ fn clocks_delay_a_live_verdict_and_never_make_it_invalid() {
 fn a_candidate_that_made_room_can_still_be_decided() {
     let ledger = ledger();
     let mut chain = Chain::new(MemberId::new(1), ledger.clone());
-    let propose = |ms: i64| {
+    let at = |ms: i64| {
         let mut other = Chain::new(ME, ledger.clone());
-        other.propose(ledger.time().plus_ms(ms), |_| Vec::new()).expect("a block").block.clone()
+        propose(&mut other, ledger.time().plus_ms(ms), 0, &[])
     };
-    let blocks: Vec<Block> = (1..).take(CANDIDATES_MAX + 1).map(propose).collect();
+    let blocks: Vec<Block> = (1..).take(CANDIDATES_MAX + 1).map(at).collect();
     for block in &blocks {
         assert!(matches!(chain.judge(block, Vec::new()), Verdict::Valid));
     }

@@ -3,36 +3,32 @@
 //! *Invariant.* Every answer about an entry is a promise that it is durable, so all of
 //! them wait for the sync: the receipts, and what others ask meanwhile.
 
+use std::time::Duration;
+
+use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::{EntryId, PublicKey, Seq};
 use tokio::sync::oneshot;
 
+use super::ports::{Disk, Now, Peers, Voting};
 use super::{Core, CoreError};
 use crate::gate::{Admission, Command, Held};
-use crate::journals::Admitted;
-use std::time::{Duration, Instant};
-use syngraph_protocol::entry::VerifiedEntry;
-use syngraph_protocol::ids::EntryId;
-
-/// Most commands that are taken together before their entries are synced.
-const BATCH_MAX: usize = 64;
+use crate::journals::{Admitted, Via};
 
 /// How long a door without room asks to be left alone.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
-impl Core {
-    /// Takes a command and those that wait behind it, syncs once, then answers.
-    pub(super) fn on_commands(&mut self, first: Command) -> Result<(), CoreError> {
-        self.on_command(first)?;
-        for _ in 1..BATCH_MAX {
-            let Ok(next) = self.commands.try_recv() else { break };
-            self.on_command(next)?;
-        }
-        self.sync_and_answer()
-    }
+/// A door that waits for a quorum to hold an entry, or a block to cover it.
+pub(super) struct Awaiting {
+    journal: PublicKey,
+    seq: Seq,
+    reply: oneshot::Sender<()>,
+}
 
-    pub(super) fn on_command(&mut self, command: Command) -> Result<(), CoreError> {
+impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
+    pub(super) fn on_command(&mut self, now: Now, command: Command) -> Result<(), CoreError> {
         match command {
             Command::Submit { entries, reply } => {
-                let admissions = entries.into_iter().map(|entry| self.take(entry));
+                let admissions = entries.into_iter().map(|entry| self.take(now, entry));
                 let admissions = admissions.collect::<Result<Vec<_>, CoreError>>()?;
                 self.answer(reply, admissions);
             }
@@ -41,9 +37,15 @@ impl Core {
                 self.answer(reply, tip);
             }
             Command::Find { id, reply } => {
-                let found = self.journals.find(&id);
-                let held = found.map(|(entry, parked)| Held { entry: entry.clone(), parked });
+                let found = self.journals.find(&id).map(|(entry, parked)| (entry.clone(), parked));
+                let held = found.map(|(entry, parked)| {
+                    let replicated = self.is_replicated(&entry.head().journal, entry.head().seq);
+                    Held { entry, parked, replicated }
+                });
                 self.answer(reply, held);
+            }
+            Command::Replicated { journal, seq, reply } => {
+                self.awaiting.push(Awaiting { journal, seq, reply });
             }
         }
         Ok(())
@@ -55,16 +57,40 @@ impl Core {
         self.unanswered.push(Box::new(move || drop(reply.send(answer))));
     }
 
-    /// Hands an entry to the journals and, if it is new, to the log. It counts only
-    /// after the next sync.
-    fn take(&mut self, entry: VerifiedEntry) -> Result<Admission, CoreError> {
+    fn is_replicated(&self, journal: &PublicKey, seq: Seq) -> bool {
+        seq < self.chain.ledger().journal_tip(journal).next
+            || self.replicas.replicated().get(journal).is_some_and(|next| seq < *next)
+    }
+
+    /// Tells the doors whose entries a quorum holds; forgets those that have given up.
+    pub(super) fn answer_replicated(&mut self) {
+        for awaiting in std::mem::take(&mut self.awaiting) {
+            if self.is_replicated(&awaiting.journal, awaiting.seq) {
+                // The door may have given up.
+                awaiting.reply.send(()).ok();
+            } else if !awaiting.reply.is_closed() {
+                self.awaiting.push(awaiting);
+            }
+        }
+    }
+
+    /// Hands an entry that came through our door to the journals and, if it is new, to the
+    /// log. It counts only after the next sync.
+    pub(super) fn take(&mut self, now: Now, entry: VerifiedEntry) -> Result<Admission, CoreError> {
         let id = entry.id();
-        let admitted = self.journals.admit(self.chain.ledger(), entry.clone());
+        let admitted = self.journals.admit(self.chain.ledger(), entry.clone(), Via::Door, now.instant);
         if admitted == Admitted::New {
-            self.store.append_entry(&entry)?;
-            self.unsynced = true;
+            self.write(&entry)?;
+            self.fresh.push(entry);
         }
         self.admission(id, admitted)
+    }
+
+    /// Writes an entry that the journals have taken; durable after the next sync.
+    pub(super) fn write(&mut self, entry: &VerifiedEntry) -> Result<(), CoreError> {
+        self.disk.append_entry(entry)?;
+        self.unsynced = true;
+        Ok(())
     }
 
     fn admission(&self, id: EntryId, admitted: Admitted) -> Result<Admission, CoreError> {
@@ -73,33 +99,18 @@ impl Core {
             Admitted::Held => Admission::Known { id },
             Admitted::Parked => Admission::Parked { id },
             Admitted::Busy => Admission::Busy { id, retry_after: NO_ROOM_RETRY },
-            Admitted::Sealed if self.reader.find(&id)?.is_some() => Admission::Known { id },
+            Admitted::Sealed if self.disk.is_sealed(&id)? => Admission::Known { id },
             Admitted::Sealed => fork(id, "another entry is sealed at its place in the journal".to_owned()),
             Admitted::Fork { other } => fork(id, format!("entry {other} stands at its place in the journal")),
             Admitted::Refused(why) => Admission::Refused { id, rule: why.rule(), detail: why.to_string() },
         })
     }
 
-    /// A crash before the sync leaves entries that nobody was promised; start-up keeps
-    /// those that are whole. A crash after it loses nothing: start-up finds them in the
-    /// log and seals them.
-    pub(super) fn sync_and_answer(&mut self) -> Result<(), CoreError> {
-        if std::mem::take(&mut self.unsynced) {
-            let began = Instant::now();
-            self.store.sync()?;
-            self.metrics.fsynced("entries", began.elapsed().as_secs_f64());
-            self.journals.synced();
-            self.judge_again()?;
-        }
-        self.unanswered.drain(..).for_each(|answer| answer());
-        Ok(())
-    }
-
     /// Takes the parked entries whose key the state now knows. No door is there to count
     /// them or to be answered.
-    pub(super) fn readmit(&mut self) -> Result<(), CoreError> {
+    pub(super) fn readmit(&mut self, now: Now) -> Result<(), CoreError> {
         for entry in self.journals.unpark(self.chain.ledger()) {
-            match self.take(entry)? {
+            match self.take(now, entry)? {
                 Admission::New { .. } => self.metrics.entry_accepted(),
                 Admission::Fork { rule, .. } | Admission::Refused { rule, .. } => {
                     self.metrics.entry_refused(rule);
@@ -107,7 +118,7 @@ impl Core {
                 Admission::Known { .. } | Admission::Parked { .. } | Admission::Busy { .. } => {}
             }
         }
-        self.sync_and_answer()
+        Ok(())
     }
 }
 

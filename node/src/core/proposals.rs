@@ -7,13 +7,16 @@
 
 use std::time::Instant;
 
-use syngraph_protocol::block::Block;
+use syngraph_protocol::block::{Block, CutPoint};
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::ids::{BlockId, Height, MemberId};
 
-use super::{Core, CoreError, now};
-use crate::chain::Verdict;
+use super::ports::{Disk, Now, Peers, Voting};
+use super::{Core, CoreError};
+use crate::chain::{Moment, Proposed, Verdict};
 use crate::consensus::{Judged, Reply, SyncVerdict};
+use crate::journals::Cuttable;
+use crate::replicas::View;
 
 /// Most proposals that wait for their entries, their time or their height; the oldest goes
 /// first, and comes again by sync if it is decided.
@@ -27,7 +30,7 @@ pub(super) struct Unjudged {
     pub(super) block: Box<Block>,
 }
 
-impl Core {
+impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     /// What is already known about blocks of this height.
     pub(super) fn verdicts(&self, height: Height, round: u32, proposer: MemberId) -> Vec<Judged> {
         let known = self.chain.candidates_at(height);
@@ -37,6 +40,7 @@ impl Core {
     /// Builds a block, or proposes again the one that was built.
     pub(super) fn build(
         &mut self,
+        now: Now,
         height: Height,
         round: u32,
         reply: Reply<BlockId>,
@@ -45,25 +49,43 @@ impl Core {
             return Ok(());
         }
         let began = Instant::now();
-        let journals = &self.journals;
-        let executed = self.chain.propose(now(), |ledger| journals.select(ledger))?;
-        let entries = u32::try_from(executed.entries.len()).unwrap_or(u32::MAX);
-        self.metrics.block_executed(entries, began.elapsed().as_secs_f64());
-        self.store.keep_undecided(&executed.block)?;
-        self.engine.publish(height, round, self.me, &executed.block);
+        let (journals, replicated) = (&self.journals, self.replicas.replicated());
+        let entries = |ledger: &_| journals.select(Cuttable { ledger, replicated }, now.instant);
+        let Proposed { executed, new } = self.chain.propose(now.wall, round, entries)?;
+        if new {
+            let entries = u32::try_from(executed.entries.len()).unwrap_or(u32::MAX);
+            self.metrics.block_executed(entries, began.elapsed().as_secs_f64());
+        }
+        // A crash before this is durable: nobody has heard of the block. After it: the
+        // restarted node proposes the same in this round.
+        if !self.disk.keep_undecided(&executed.block, Some(round))? {
+            tracing::warn!(%height, round, "no room for another undecided block: this round is passed");
+            return Ok(());
+        }
+        self.voting.publish(height, round, self.own.member, &executed.block);
         reply.send(executed.block.id());
         Ok(())
     }
 
     /// Judges a peer's proposal. Without all its entries, before its time or before its
     /// height there is no verdict yet: it is judged again when that may have changed.
-    pub(super) fn judge(&mut self, proposal: Unjudged) -> Result<(), CoreError> {
+    pub(super) fn judge(&mut self, now: Now, proposal: Unjudged) -> Result<(), CoreError> {
         let Unjudged { height, round, proposer, ref block } = proposal;
-        let Some(entries) = self.entries_under(block) else {
+        if Some(height) > self.chain.next_height() {
             self.judge_later(proposal);
             return Ok(());
+        }
+        let entries = match self.entries_under(block) {
+            Ok(entries) => entries,
+            Err(missing) => {
+                let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+                self.replicas.want(proposer, &missing, view);
+                self.judge_later(proposal);
+                return Ok(());
+            }
         };
-        let valid = match self.chain.judge_live(now(), block, entries) {
+        let moment = Moment { wall: now.wall, height_for: self.height_for(now, height) };
+        let valid = match self.chain.judge_live(moment, block, entries) {
             Verdict::Valid => true,
             Verdict::Invalid(error) => {
                 tracing::warn!(%height, %proposer, rule = error.rule(), %error, "invalid proposal");
@@ -74,17 +96,20 @@ impl Core {
                 self.judge_later(proposal);
                 return Ok(());
             }
-            Verdict::OtherHeight if Some(height) > self.chain.next_height() => {
-                self.judge_later(proposal);
-                return Ok(());
-            }
             Verdict::Stale | Verdict::OtherHeight => return Ok(()),
         };
-        if valid {
-            self.store.keep_undecided(block)?;
+        if valid && !self.disk.keep_undecided(block, None)? {
+            tracing::warn!(%height, round, %proposer, "no room for another undecided block: no verdict");
+            return Ok(());
         }
-        self.engine.judged(Judged { height, round, proposer, block: block.id(), valid });
+        self.voting.judged(Judged { height, round, proposer, block: block.id(), valid });
         Ok(())
+    }
+
+    /// How long the engine has been at this height.
+    fn height_for(&self, now: Now, height: Height) -> std::time::Duration {
+        let began = self.height_began.filter(|(begun, _)| *begun == height).map(|(_, at)| at);
+        began.map(|at| now.instant.saturating_duration_since(at)).unwrap_or_default()
     }
 
     fn judge_later(&mut self, proposal: Unjudged) {
@@ -95,20 +120,25 @@ impl Core {
     }
 
     /// Judges what has waited: entries have come, or a time, or a height.
-    pub(super) fn judge_again(&mut self) -> Result<(), CoreError> {
+    pub(super) fn judge_again(&mut self, now: Now) -> Result<(), CoreError> {
         self.early = None;
         let next = self.chain.next_height();
         let waiting = std::mem::take(&mut self.unjudged).into_iter();
-        waiting.filter(|proposal| Some(proposal.height) >= next).try_for_each(|proposal| self.judge(proposal))
+        waiting
+            .filter(|proposal| Some(proposal.height) >= next)
+            .try_for_each(|proposal| self.judge(now, proposal))
     }
 
-    pub(super) fn judge_synced(&mut self, block: &Block) -> Result<SyncVerdict, CoreError> {
-        let Some(entries) = self.entries_under(block) else { return Ok(SyncVerdict::NotYet) };
+    /// Judges a block that others have decided.
+    pub(super) fn judge_synced(&mut self, now: Now, block: &Block) -> Result<SyncVerdict, CoreError> {
+        let Ok(entries) = self.entries_under(block) else {
+            let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+            self.replicas.hurry(view);
+            return Ok(SyncVerdict::NotYet);
+        };
         Ok(match self.chain.judge(block, entries) {
-            Verdict::Valid => {
-                self.store.keep_undecided(block)?;
-                SyncVerdict::Valid
-            }
+            Verdict::Valid if self.disk.keep_undecided(block, None)? => SyncVerdict::Valid,
+            Verdict::Valid => SyncVerdict::NotYet,
             Verdict::Invalid(error) => {
                 let height = block.header.height;
                 tracing::error!(%height, rule = error.rule(), %error, "a decided block is invalid here");
@@ -121,13 +151,13 @@ impl Core {
     /// Executes a block again that had to make room for other candidates.
     pub(super) fn recall(&mut self, id: &BlockId) {
         let Some(block) = self.chain.take_aside(id) else { return };
-        if let Some(entries) = self.entries_under(&block) {
+        if let Ok(entries) = self.entries_under(&block) {
             self.chain.judge(&block, entries);
         }
     }
 
-    /// The entries under a block's cut, if all are held and durable.
-    fn entries_under(&self, block: &Block) -> Option<Vec<VerifiedEntry>> {
-        self.journals.under(self.chain.ledger(), &block.cut).ok()
+    /// The entries under a block's cut, if all are held and durable; else what is missing.
+    fn entries_under(&self, block: &Block) -> Result<Vec<VerifiedEntry>, Vec<CutPoint>> {
+        self.journals.under(self.chain.ledger(), &block.cut)
     }
 }

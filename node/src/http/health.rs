@@ -41,7 +41,8 @@ pub(super) async fn ready(Shared(doors): Shared<Arc<Doors>>) -> Result<&'static 
 pub(super) async fn metrics(Shared(doors): Shared<Arc<Doors>>) -> Response {
     if let Ok(gate) = doors.gate() {
         let snapshot = gate.snapshot();
-        doors.metrics.observe(&snapshot.ledger, snapshot.readiness == Readiness::Ready, gate.waiting());
+        doors.metrics.observe(&snapshot.ledger, snapshot.readiness == Readiness::Ready);
+        doors.metrics.waiting(gate.waiting());
     }
     ([(header::CONTENT_TYPE, OPEN_METRICS)], doors.metrics.render()).into_response()
 }

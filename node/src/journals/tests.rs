@@ -14,7 +14,10 @@ use syngraph_protocol::ledger::{Plan, state_key};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, UtcMs};
 
+use super::parked::PARKED_KEYS_MAX;
+use super::select::Budget;
 use super::*;
+use std::time::Duration;
 
 const START: UtcMs = UtcMs::from_ms(1_790_000_000_000);
 
@@ -66,6 +69,16 @@ pub(crate) fn journal(ledger: &Ledger, seed: u8, count: u8) -> Vec<VerifiedEntry
     entries
 }
 
+fn admit(journals: &mut Journals, ledger: &Ledger, entry: VerifiedEntry) -> Admitted {
+    journals.admit(ledger, entry, Via::Door, Instant::now())
+}
+
+/// What is selected when everything that is durable here has waited for its grace.
+fn all_durable(journals: &Journals, ledger: &Ledger) -> Vec<VerifiedEntry> {
+    let cuttable = Cuttable { ledger, replicated: &Replicated::new() };
+    journals.select(cuttable, Instant::now() + Duration::from_secs(3_600))
+}
+
 fn taken(ledger: &Ledger, entries: &[VerifiedEntry]) -> Journals {
     let mut journals = Journals::new(MemberId::new(0));
     for entry in entries {
@@ -86,14 +99,14 @@ fn a_journal_is_taken_in_order_and_once() {
     let ledger = ledger();
     let entries = journal(&ledger, 10, 3);
     let mut journals = Journals::new(MemberId::new(0));
-    assert_eq!(rule(&journals.admit(&ledger, entries[1].clone())), "JRN-GAP");
-    assert_eq!(journals.admit(&ledger, entries[0].clone()), Admitted::New);
-    assert_eq!(journals.admit(&ledger, entries[0].clone()), Admitted::Held);
-    assert_eq!(journals.admit(&ledger, entries[1].clone()), Admitted::New);
+    assert_eq!(rule(&admit(&mut journals, &ledger, entries[1].clone())), "JRN-GAP");
+    assert_eq!(admit(&mut journals, &ledger, entries[0].clone()), Admitted::New);
+    assert_eq!(admit(&mut journals, &ledger, entries[0].clone()), Admitted::Held);
+    assert_eq!(admit(&mut journals, &ledger, entries[1].clone()), Admitted::New);
     let wrong_prev = entry(&ledger, 10, 2, NO_ENTRY, 9);
-    assert_eq!(rule(&journals.admit(&ledger, wrong_prev)), "JRN-PREV");
+    assert_eq!(rule(&admit(&mut journals, &ledger, wrong_prev)), "JRN-PREV");
     let fork = entry(&ledger, 10, 1, entries[0].id(), 9);
-    assert_eq!(journals.admit(&ledger, fork), Admitted::Fork { other: entries[1].id() });
+    assert_eq!(admit(&mut journals, &ledger, fork), Admitted::Fork { other: entries[1].id() });
     assert_eq!(journals.tip(&ledger, &key(10).public()).map(|tip| tip.next), Some(Seq::new(2)));
     assert_eq!(journals.tip(&ledger, &key(99).public()), None);
 }
@@ -103,7 +116,7 @@ fn keys_that_may_not_sign_are_refused_at_the_door() {
     let ledger = ledger();
     let mut journals = Journals::new(MemberId::new(0));
     let by_validator = entry(&ledger, 11, 0, NO_ENTRY, 1);
-    assert_eq!(rule(&journals.admit(&ledger, by_validator)), "KEY-PURPOSE");
+    assert_eq!(rule(&admit(&mut journals, &ledger, by_validator)), "KEY-PURPOSE");
     assert_eq!(journals.len(), 0);
 }
 
@@ -112,11 +125,11 @@ fn only_what_is_durable_is_selected() {
     let ledger = ledger();
     let entries = journal(&ledger, 10, 3);
     let mut journals = taken(&ledger, &entries[..2]);
-    assert!(!journals.has_work(&ledger));
-    assert!(journals.select(&ledger).is_empty());
+    assert!(all_durable(&journals, &ledger).is_empty());
+    assert!(all_durable(&journals, &ledger).is_empty());
     journals.synced();
-    assert_eq!(journals.admit(&ledger, entries[2].clone()), Admitted::New);
-    let selected: Vec<_> = journals.select(&ledger).iter().map(VerifiedEntry::id).collect();
+    assert_eq!(admit(&mut journals, &ledger, entries[2].clone()), Admitted::New);
+    let selected: Vec<_> = all_durable(&journals, &ledger).iter().map(VerifiedEntry::id).collect();
     assert_eq!(selected, [entries[0].id(), entries[1].id()]);
 }
 
@@ -142,7 +155,7 @@ fn a_revoked_key_is_covered_up_to_its_last_entry_that_counts() {
         journals
     };
     let after = revoked(&before, 10, 1);
-    let selected = journals.select(&after);
+    let selected = all_durable(&journals, &after);
     assert_eq!(selected.iter().map(|entry| entry.head().seq.get()).collect::<Vec<_>>(), [0, 1]);
     let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
     after.execute(&plan, selected).expect("a block can be made of what is selected");
@@ -154,11 +167,12 @@ fn members_take_turns_in_a_block_that_is_full() {
     let (ours, theirs) = (journal(&ledger, 10, 5), journal(&ledger, 20, 2));
     let mut journals = taken(&ledger, &[ours.clone(), theirs.clone()].concat());
     journals.synced();
-    let order: Vec<_> = journals.select(&ledger).iter().map(|entry| entry.head().member.get()).collect();
+    let order: Vec<_> = all_durable(&journals, &ledger).iter().map(|entry| entry.head().member.get()).collect();
     assert_eq!(order, [0, 1, 0, 1, 0, 0, 0]);
 
     let mut budget = Budget { entries: 3, ..Budget::default() };
-    let mut queues = journals.queues(&ledger);
+    let cuttable = Cuttable { ledger: &ledger, replicated: &Replicated::new() };
+    let mut queues = journals.queues(cuttable, Instant::now() + Duration::from_secs(3_600));
     let mut count = 0;
     while !queues.is_empty() {
         queues.retain_mut(|queue| queue.next(&mut budget).is_some());
@@ -189,11 +203,12 @@ fn what_is_sealed_is_no_longer_ahead() {
     let mut journals = taken(&ledger, &entries);
     journals.synced();
     let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
-    let next = ledger.execute(&plan, entries[..2].to_vec()).expect("a block").ledger;
-    journals.sealed(&next, &entries[..2]);
+    let executed = ledger.execute(&plan, entries[..2].to_vec()).expect("a block");
+    let next = executed.ledger;
+    journals.sealed(&next, &executed.block.cut, Instant::now());
     assert_eq!(journals.len(), 1);
-    assert_eq!(journals.admit(&next, entries[0].clone()), Admitted::Sealed);
-    assert_eq!(journals.select(&next).len(), 1);
+    assert_eq!(admit(&mut journals, &next, entries[0].clone()), Admitted::Sealed);
+    assert_eq!(all_durable(&journals, &next).len(), 1);
     assert!(journals.find(&entries[0].id()).is_none());
     assert!(journals.find(&entries[2].id()).is_some());
 }
@@ -203,14 +218,14 @@ fn an_unknown_key_is_parked_within_bounds() {
     let ledger = ledger();
     let mut journals = Journals::new(MemberId::new(0));
     let stranger = entry(&ledger, 99, 0, NO_ENTRY, 1);
-    assert_eq!(journals.admit(&ledger, stranger.clone()), Admitted::Parked);
-    assert_eq!(journals.admit(&ledger, stranger.clone()), Admitted::Parked, "once, however often it comes");
+    assert_eq!(admit(&mut journals, &ledger, stranger.clone()), Admitted::Parked);
+    assert_eq!(admit(&mut journals, &ledger, stranger.clone()), Admitted::Parked, "once, however often it comes");
     assert_eq!(journals.find(&stranger.id()).map(|(_, parked)| parked), Some(true));
     assert!(journals.unpark(&ledger).is_empty(), "its key is still unknown");
     for seed in 100..100 + u8::try_from(PARKED_KEYS_MAX).expect("few") - 1 {
-        assert_eq!(journals.admit(&ledger, entry(&ledger, seed, 0, NO_ENTRY, 1)), Admitted::Parked);
+        assert_eq!(admit(&mut journals, &ledger, entry(&ledger, seed, 0, NO_ENTRY, 1)), Admitted::Parked);
     }
-    assert_eq!(journals.admit(&ledger, entry(&ledger, 98, 0, NO_ENTRY, 1)), Admitted::Busy);
+    assert_eq!(admit(&mut journals, &ledger, entry(&ledger, 98, 0, NO_ENTRY, 1)), Admitted::Busy);
     assert_eq!(journals.len(), 0, "parked entries are promised nothing");
 }
 
@@ -233,7 +248,92 @@ fn a_parked_entry_that_takes_anothers_place_is_counted_by_its_own_length() {
     };
     assert!(short.bytes().len() < long.bytes().len());
     for parked in [&short, &long, &short, &long] {
-        assert_eq!(journals.admit(&ledger, parked.clone()), Admitted::Parked);
-        assert_eq!(journals.parked_bytes, parked.bytes().len());
+        assert_eq!(admit(&mut journals, &ledger, parked.clone()), Admitted::Parked);
+        assert_eq!(journals.parked.bytes, parked.bytes().len());
     }
+}
+
+/// Another first entry of the same journal, and one after it.
+fn other_branch(ledger: &Ledger, seed: u8) -> [VerifiedEntry; 2] {
+    let first = entry(ledger, seed, 0, NO_ENTRY, 100);
+    let second = entry(ledger, seed, 1, first.id(), 101);
+    [first, second]
+}
+
+fn end_of(entries: &[VerifiedEntry]) -> Cut {
+    let last = entries.last().expect("there are some");
+    Cut::new(vec![CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() }])
+}
+
+#[test]
+fn a_block_may_cover_the_other_branch_and_the_held_one_gives_way() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let (ours, theirs) = (journal(&ledger, 10, 3), other_branch(&ledger, 10));
+    let mut journals = taken(&ledger, &ours);
+    journals.synced();
+    let unlinked = journals.stage(&ledger, theirs[1].clone(), now);
+    assert_eq!(rule(&unlinked), "JRN-PREV", "what it names as the one before is not here");
+    for entry in &theirs {
+        assert_eq!(journals.stage(&ledger, entry.clone(), now), Admitted::New);
+        assert_eq!(journals.stage(&ledger, entry.clone(), now), Admitted::Held);
+    }
+    assert!(journals.under(&ledger, &end_of(&theirs)).is_err(), "not durable yet");
+    journals.synced();
+    let ids = |entries: &[VerifiedEntry]| entries.iter().map(VerifiedEntry::id).collect::<Vec<_>>();
+    for branch in [&ours[..2], &theirs[..]] {
+        let under = journals.under(&ledger, &end_of(branch)).expect("both are held");
+        assert_eq!(ids(&under), ids(branch));
+    }
+    let forks = journals.take_forks();
+    assert_eq!(forks, [Fork { held: ours[0].signed_head(), came: theirs[0].signed_head() }]);
+    assert!(journals.take_forks().is_empty(), "told once");
+
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let executed = ledger.execute(&plan, theirs[..1].to_vec()).expect("a block");
+    journals.sealed(&executed.ledger, &executed.block.cut, now);
+    assert!(journals.find(&ours[2].id()).is_none(), "its branch can no longer be covered");
+    assert_eq!(journals.durable_end(&key(10).public()).map(|end| end.entry), Some(theirs[1].id()));
+}
+
+#[test]
+fn a_forked_journal_is_cut_only_as_far_as_a_quorum_holds() {
+    let ledger = ledger();
+    let ours = journal(&ledger, 10, 2);
+    let mut journals = taken(&ledger, &ours);
+    journals.synced();
+    assert_eq!(all_durable(&journals, &ledger).len(), 2);
+    let [theirs, _] = other_branch(&ledger, 10);
+    assert_eq!(admit(&mut journals, &ledger, theirs), Admitted::Fork { other: ours[0].id() });
+    assert!(all_durable(&journals, &ledger).is_empty(), "nobody knows which branch others hold");
+    let replicated = Replicated::from([(key(10).public(), Seq::new(1))]);
+    let cuttable = Cuttable { ledger: &ledger, replicated: &replicated };
+    assert_eq!(journals.select(cuttable, Instant::now()).len(), 1);
+}
+
+#[test]
+fn what_no_quorum_holds_waits_for_its_grace() {
+    let ledger = ledger();
+    let mut journals = taken(&ledger, &journal(&ledger, 10, 2));
+    journals.synced();
+    let none = Replicated::new();
+    let cuttable = Cuttable { ledger: &ledger, replicated: &none };
+    let ready = journals.ready_at(cuttable).expect("it is ready some time");
+    assert!(journals.select(cuttable, ready - Duration::from_millis(1_000)).is_empty());
+    assert!(!journals.select(cuttable, ready).is_empty());
+    let one = Replicated::from([(key(10).public(), Seq::new(1))]);
+    let cuttable = Cuttable { ledger: &ledger, replicated: &one };
+    assert_eq!(journals.select(cuttable, ready - Duration::from_millis(1_000)).len(), 1);
+}
+
+#[test]
+fn both_branches_come_back_after_a_restart() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let (ours, theirs) = (journal(&ledger, 10, 3), other_branch(&ledger, 10));
+    let mut journals = Journals::new(MemberId::new(0));
+    for entry in ours.iter().chain(&theirs) {
+        journals.restore(&ledger, entry.clone(), now).expect("each continues a branch");
+    }
+    assert!(journals.under(&ledger, &end_of(&ours)).is_ok());
+    assert!(journals.under(&ledger, &end_of(&theirs)).is_ok());
+    assert_eq!(journals.take_forks().len(), 1);
 }

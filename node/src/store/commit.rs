@@ -60,14 +60,19 @@ impl Store {
         self.entries.sync()
     }
 
-    /// Keeps a block that was proposed or judged until its height is decided. When this
-    /// returns, it is durable and so are all entries appended before.
+    /// Keeps a block that was proposed, in a round, or judged until its height is decided.
+    /// When this returns, it is durable and so are all entries appended before. False if
+    /// there is no room for it.
     ///
     /// # Errors
-    /// `STORE-UNDECIDED-FULL`, `STORE-POISONED`, `STORE-IO`.
-    pub(crate) fn keep_undecided(&mut self, block: &Block) -> Result<(), StoreError> {
+    /// `STORE-POISONED`, `STORE-IO`.
+    pub(crate) fn keep_undecided(
+        &mut self,
+        block: &Block,
+        proposed_in: Option<u32>,
+    ) -> Result<bool, StoreError> {
         self.entries.sync()?;
-        self.undecided.keep(block)
+        self.undecided.keep(block, proposed_in)
     }
 
     /// Writes a decided block. When this returns, the decision is durable and readers see it.

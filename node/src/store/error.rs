@@ -87,12 +87,6 @@ pub enum StoreError {
         /// The entry.
         entry: EntryId,
     },
-    /// More undecided blocks than a healthy consensus leaves.
-    #[error("{count} undecided blocks are stored, the most that is allowed")]
-    UndecidedFull {
-        /// How many there are.
-        count: usize,
-    },
     /// A decided block that this program does not reproduce.
     #[error("block {height} of the blocks log does not replay: {source}")]
     Replay {
@@ -117,7 +111,6 @@ impl StoreError {
             Self::State { .. } => "STORE-STATE",
             Self::HeightOrder { .. } => "STORE-HEIGHT-ORDER",
             Self::EntryMissing { .. } => "STORE-ENTRY-MISSING",
-            Self::UndecidedFull { .. } => "STORE-UNDECIDED-FULL",
             Self::Replay { .. } => "STORE-REPLAY",
         }
     }

@@ -30,7 +30,7 @@ use super::lock::DirLock;
 use super::log::{FoundLog, Location, Log, LogConfig, LogReader, Position, Scan};
 use super::reader::{BLOCK_RECORD_BYTES_MAX, BlockRecord, Reader, StoreTip, decode_block, read_block};
 use super::state::{LogEnds, Mark, Owner, Rows, State};
-use super::undecided::Undecided;
+use super::undecided::{Kept, Undecided};
 use super::unsealed::{EntryKey, Unsealed, key_of, keys_up_to};
 use super::{Store, files};
 
@@ -43,8 +43,8 @@ pub(crate) struct Recovered {
     pub(crate) ledger: Ledger,
     /// Durable entries that no block covers, in order of arrival.
     pub(crate) pending: Vec<VerifiedEntry>,
-    /// Blocks above the last decided height that this node proposed or judged.
-    pub(crate) undecided: Vec<Block>,
+    /// Blocks above the last decided height that this node judged, or proposed in a round.
+    pub(crate) undecided: Vec<Kept>,
     /// Whether `state/` was of no use although there are blocks.
     pub(crate) rebuilt: bool,
     /// How many blocks were replayed.

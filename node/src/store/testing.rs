@@ -178,7 +178,7 @@ impl World {
             self.store.append_entry(entry).expect("a sound store");
         }
         let executed = self.execute(entries);
-        self.store.keep_undecided(&executed.block).expect("a sound store");
+        assert!(self.store.keep_undecided(&executed.block, None).expect("a sound store"));
         self.commit(executed);
     }
 

@@ -326,7 +326,7 @@ fn a_torn_block_was_never_decided() {
     let (mut store, recovered) = open(torn.path(), &world.genesis).expect("a crash is no damage");
     assert_eq!(recovered.ledger.block_id(), world.history.last().expect("some blocks").block.id());
     assert_eq!(recovered.pending.iter().map(|e| e.id()).collect::<Vec<_>>(), [entry.id()]);
-    assert_eq!(recovered.undecided, std::slice::from_ref(&executed.block));
+    assert_eq!(recovered.undecided, [(executed.block.clone(), None)]);
     store.commit(&executed, &certify(&recovered.ledger, &executed.block)).expect("decided again");
     store.close().expect("a clean end");
     world.history.push(executed);
@@ -343,13 +343,13 @@ fn undecided_blocks_are_kept_until_their_height_is_decided() {
     let one = world.execute(vec![first.clone()]);
     let both = world.execute(vec![first, second]);
     for block in [&one.block, &both.block, &one.block] {
-        world.store.keep_undecided(block).expect("a sound store");
+        assert!(world.store.keep_undecided(block, None).expect("a sound store"));
     }
     let crashed = world.crash();
     fs::write(crashed.path().join("undecided").join("0-1.block.draft"), b"half").expect("written");
     let (store, recovered) = open(crashed.path(), &world.genesis).expect("a crash is no damage");
     drop(store);
-    let mut ids: Vec<_> = recovered.undecided.iter().map(|block| block.id()).collect();
+    let mut ids: Vec<_> = recovered.undecided.iter().map(|(block, _)| block.id()).collect();
     let mut expected = vec![one.block.id(), both.block.id()];
     ids.sort_unstable();
     expected.sort_unstable();
@@ -406,7 +406,7 @@ fn a_decision_that_ended_early_ends_all_writing() {
     let entry = world.any_entry();
     world.store.append_entry(&entry).expect("a sound store");
     let executed = world.execute(vec![entry]);
-    world.store.keep_undecided(&executed.block).expect("a sound store");
+    assert!(world.store.keep_undecided(&executed.block, None).expect("a sound store"));
     // Pruning fails after the decision is durable.
     fs::remove_dir_all(world.dir.path().join("undecided")).expect("removed");
     let certificate = certify(&world.ledger, &executed.block);

@@ -1,8 +1,10 @@
 //! Blocks that were proposed or judged and are not yet decided. A vote promises that its
 //! block can be executed after a crash, so the block is durable before the answer.
 //!
-//! One file each: `<height, 20 digits>-<block id>.block`, the canonical [`Block`]. The id
-//! binds the header and the header binds the cut, so the name is the checksum.
+//! One file each: `<height, 20 digits>-<block id>.block`, the canonical [`Block`]; one that
+//! this node proposed has the round before the suffix: `…-<round>.block`, so that after a
+//! crash it proposes nothing else in that round. The id binds the header and the header
+//! binds the cut, so the name is the checksum.
 //!
 //! *Invariant.* A file has its name only once it is whole.
 
@@ -26,11 +28,18 @@ const SUFFIX: &str = ".block";
 /// The undecided blocks of a data directory.
 pub(super) struct Undecided {
     dir: PathBuf,
-    known: BTreeSet<(Height, BlockId)>,
+    known: BTreeSet<Name>,
 }
 
-fn name_of(height: Height, id: BlockId) -> String {
-    format!("{:020}-{id}{SUFFIX}", height.get())
+/// What a file's name says: height, block, and the round if it was proposed here.
+type Name = (Height, BlockId, Option<u32>);
+
+/// A block that was kept, and the round in which it was proposed here, if it was.
+pub(crate) type Kept = (Block, Option<u32>);
+
+fn name_of((height, id, round): Name) -> String {
+    let round = round.map(|round| format!("-{round}")).unwrap_or_default();
+    format!("{:020}-{id}{round}{SUFFIX}", height.get())
 }
 
 impl Undecided {
@@ -38,7 +47,7 @@ impl Undecided {
     ///
     /// # Errors
     /// `STORE-CORRUPT` if a file is not what its name says, `STORE-IO`.
-    pub(super) fn open(dir: &Path, decided: Height) -> Result<(Self, Vec<Block>), StoreError> {
+    pub(super) fn open(dir: &Path, decided: Height) -> Result<(Self, Vec<Kept>), StoreError> {
         files::create_dir(dir)?;
         let mut undecided = Self { dir: dir.to_path_buf(), known: BTreeSet::new() };
         for name in names(dir)? {
@@ -51,13 +60,14 @@ impl Undecided {
             }
         }
         undecided.prune(decided)?;
-        let blocks = undecided.known.iter().map(|&(height, id)| undecided.read(height, id));
+        let blocks = undecided.known.iter().map(|&name| Ok((undecided.read(name)?, name.2)));
         let blocks = blocks.collect::<Result<_, _>>()?;
         Ok((undecided, blocks))
     }
 
-    fn read(&self, height: Height, id: BlockId) -> Result<Block, StoreError> {
-        let path = self.dir.join(name_of(height, id));
+    fn read(&self, name: Name) -> Result<Block, StoreError> {
+        let (height, id, _) = name;
+        let path = self.dir.join(name_of(name));
         let bytes = fs::read(&path).context("read", &path)?;
         let block: Block = codec::decode(&bytes, BLOCK_BODY_BYTES_MAX)
             .map_err(|error| StoreError::corrupt(&path, 0, error))?;
@@ -66,22 +76,22 @@ impl Undecided {
         if bound { Ok(block) } else { Err(StoreError::corrupt(&path, 0, "not the block of its name")) }
     }
 
-    /// Keeps a block; durable when this returns. A crash in here leaves a draft or the
-    /// whole block.
+    /// Keeps a block; durable when this returns. False if there is no room. A crash in here
+    /// leaves a draft or the whole block.
     ///
     /// # Errors
-    /// `STORE-UNDECIDED-FULL`, `STORE-IO`.
-    pub(super) fn keep(&mut self, block: &Block) -> Result<(), StoreError> {
-        let (height, id) = (block.header.height, block.id());
-        if self.known.contains(&(height, id)) {
-            return Ok(());
+    /// `STORE-IO`.
+    pub(super) fn keep(&mut self, block: &Block, proposed_in: Option<u32>) -> Result<bool, StoreError> {
+        let name = (block.header.height, block.id(), proposed_in);
+        if self.known.contains(&name) {
+            return Ok(true);
         }
         if self.known.len() >= UNDECIDED_MAX {
-            return Err(StoreError::UndecidedFull { count: self.known.len() });
+            return Ok(false);
         }
-        files::create_file(&self.dir, &name_of(height, id), &codec::encode(block))?;
-        self.known.insert((height, id));
-        Ok(())
+        files::create_file(&self.dir, &name_of(name), &codec::encode(block))?;
+        self.known.insert(name);
+        Ok(true)
     }
 
     /// Forgets the blocks up to a decided height. They are useless by then, so a crash in
@@ -90,8 +100,8 @@ impl Undecided {
     /// # Errors
     /// `STORE-IO`.
     pub(super) fn prune(&mut self, decided: Height) -> Result<(), StoreError> {
-        while let Some(&(height, id)) = self.known.first().filter(|(height, _)| *height <= decided) {
-            let path = self.dir.join(name_of(height, id));
+        while let Some(&name) = self.known.first().filter(|(height, ..)| *height <= decided) {
+            let path = self.dir.join(name_of(name));
             fs::remove_file(&path).context("remove", &path)?;
             self.known.pop_first();
         }
@@ -107,9 +117,13 @@ fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-fn parse(name: &str) -> Option<(Height, BlockId)> {
-    let (height, id) = name.strip_suffix(SUFFIX)?.split_once('-')?;
-    Some((Height::new(height.parse().ok()?), id.parse().ok()?))
+fn parse(name: &str) -> Option<Name> {
+    let (height, rest) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let (id, round) = match rest.split_once('-') {
+        Some((id, round)) => (id, Some(round.parse().ok()?)),
+        None => (rest, None),
+    };
+    Some((Height::new(height.parse().ok()?), id.parse().ok()?, round))
 }
 
 #[cfg(test)]
@@ -126,13 +140,14 @@ mod tests {
         let mut block = world.execute(Vec::new()).block;
         for _ in 0..UNDECIDED_MAX {
             block.header.time = block.header.time.plus_ms(1);
-            undecided.keep(&block).expect("there is room");
+            assert!(undecided.keep(&block, None).expect("it is written"), "there is room");
         }
-        undecided.keep(&block).expect("it is kept already");
-        block.header.time = block.header.time.plus_ms(1);
-        assert_eq!(undecided.keep(&block).expect_err("full").rule(), "STORE-UNDECIDED-FULL");
+        assert!(undecided.keep(&block, None).expect("nothing to do"), "it is kept already");
+        assert!(!undecided.keep(&block, Some(3)).expect("nothing to do"), "full");
         undecided.prune(block.header.height).expect("removed");
-        undecided.keep(&block).expect("there is room again");
+        assert!(undecided.keep(&block, Some(3)).expect("it is written"), "there is room again");
+        let (_, found) = Undecided::open(dir.path(), Height::GENESIS).expect("readable");
+        assert_eq!(found, [(block.clone(), Some(3))]);
         assert_eq!(names(dir.path()).expect("listable").len(), 1);
     }
 }

@@ -1,0 +1,89 @@
+//! Entries beside the runs that this node holds: what a proposed or decided block covers
+//! of another branch of a forked journal.
+//!
+//! *Invariants.* Bounded in bytes. Each names as the one before an entry that is held too,
+//! or the sealed end of its journal. They are kept until their place is sealed.
+
+use std::collections::BTreeMap;
+
+use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::{EntryId, PublicKey, Seq};
+
+/// Most bytes of entries beside the runs: four blocks of nothing else.
+const BRANCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The entries beside the runs.
+#[derive(Debug, Default)]
+pub(super) struct Branches {
+    entries: BTreeMap<(PublicKey, Seq, EntryId), Beside>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Beside {
+    entry: VerifiedEntry,
+    durable: bool,
+}
+
+fn place(entry: &VerifiedEntry) -> (PublicKey, Seq, EntryId) {
+    (entry.head().journal, entry.head().seq, entry.id())
+}
+
+impl Branches {
+    /// Keeps an entry. False if there is no room.
+    pub(super) fn keep(&mut self, entry: VerifiedEntry, durable: bool) -> bool {
+        let size = entry.bytes().len();
+        if self.bytes.saturating_add(size) > BRANCH_BYTES_MAX {
+            return false;
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        self.entries.insert(place(&entry), Beside { entry, durable });
+        true
+    }
+
+    pub(super) fn contains(&self, journal: PublicKey, seq: Seq, id: EntryId) -> bool {
+        self.entries.contains_key(&(journal, seq, id))
+    }
+
+    /// The entry at a place of a branch, if it is durable.
+    pub(super) fn durable(&self, journal: PublicKey, seq: Seq, id: EntryId) -> Option<&VerifiedEntry> {
+        self.entries.get(&(journal, seq, id)).filter(|beside| beside.durable).map(|beside| &beside.entry)
+    }
+
+    /// Everything kept so far is on disk.
+    pub(super) fn synced(&mut self) {
+        self.entries.values_mut().for_each(|beside| beside.durable = true);
+    }
+
+    /// Drops what lies before the sealed end of a journal, and takes out what continues it:
+    /// oldest first, one branch.
+    pub(super) fn sealed(&mut self, journal: PublicKey, next: Seq, last: EntryId) -> Vec<(VerifiedEntry, bool)> {
+        let least = EntryId::from_bytes([0; 32]);
+        let passed = (journal, Seq::FIRST, least)..(journal, next, least);
+        let passed: Vec<_> = self.entries.range(passed).map(|(place, _)| *place).collect();
+        for place in passed {
+            self.remove(&place);
+        }
+        let (mut next, mut last, mut run) = (next, last, Vec::new());
+        while let Some(beside) = self.take_after(journal, next, last) {
+            last = beside.entry.id();
+            run.push((beside.entry, beside.durable));
+            let Some(after) = next.next() else { break };
+            next = after;
+        }
+        run
+    }
+
+    fn take_after(&mut self, journal: PublicKey, next: Seq, last: EntryId) -> Option<Beside> {
+        let (least, greatest) = (EntryId::from_bytes([0; 32]), EntryId::from_bytes([0xff; 32]));
+        let mut here = self.entries.range((journal, next, least)..=(journal, next, greatest));
+        let place = here.find(|(_, beside)| beside.entry.head().prev == last).map(|(place, _)| *place)?;
+        self.remove(&place)
+    }
+
+    fn remove(&mut self, place: &(PublicKey, Seq, EntryId)) -> Option<Beside> {
+        let removed = self.entries.remove(place)?;
+        self.bytes = self.bytes.saturating_sub(removed.entry.bytes().len());
+        Some(removed)
+    }
+}

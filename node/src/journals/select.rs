@@ -1,0 +1,165 @@
+//! What the next block should cover.
+//!
+//! *Invariants.* Only what is durable here and may be cut is selected: as far as a quorum
+//! holds it, or once it has waited for the grace and its journal is not known to be forked.
+//! Members take turns, the longest waiting journal of each first, within the bounds of a
+//! block.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::{MemberId, PublicKey, Seq};
+use syngraph_protocol::ledger::Ledger;
+use syngraph_protocol::limits::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, BLOCK_ROWS_MAX, CUT_JOURNALS_MAX};
+
+use super::{Ahead, Held, Journals};
+
+/// How far each journal is held by a quorum: the first number that is not.
+pub type Replicated = BTreeMap<PublicKey, Seq>;
+
+/// What selecting depends on, beside the journals.
+#[derive(Clone, Copy, Debug)]
+pub struct Cuttable<'a> {
+    /// The state at the parent block.
+    pub ledger: &'a Ledger,
+    /// How far a quorum holds.
+    pub replicated: &'a Replicated,
+}
+
+impl Cuttable<'_> {
+    fn may_cut(&self, held: &Held) -> bool {
+        let head = held.entry.head();
+        held.durable && self.ledger.may_cut(&head.journal, head.seq).is_ok()
+    }
+
+    /// Since when an entry may be proposed, or from when on.
+    fn ready_at(&self, ahead: &Ahead, held: &Held) -> Option<Instant> {
+        let head = held.entry.head();
+        if !self.may_cut(held) {
+            return None;
+        }
+        if self.replicated.get(&head.journal).is_some_and(|next| head.seq < *next) {
+            return Some(held.since);
+        }
+        let grace = Duration::from_millis(self.ledger.params().unreplicated_grace_ms.into());
+        (!ahead.forked).then(|| held.since + grace)
+    }
+}
+
+impl Journals {
+    /// When a block first has, or had, something to seal; none while there is nothing.
+    #[must_use]
+    pub fn ready_at(&self, cuttable: Cuttable<'_>) -> Option<Instant> {
+        let fronts = self.ahead.values().filter_map(|ahead| Some((ahead, ahead.entries.front()?)));
+        fronts.filter_map(|(ahead, held)| cuttable.ready_at(ahead, held)).min()
+    }
+
+    /// The entries that the next block should cover at this moment.
+    #[must_use]
+    pub fn select(&self, cuttable: Cuttable<'_>, now: Instant) -> Vec<VerifiedEntry> {
+        let mut budget = Budget::default();
+        let mut queues = self.queues(cuttable, now);
+        let mut selected = Vec::new();
+        while !queues.is_empty() {
+            queues.retain_mut(|queue| match queue.next(&mut budget) {
+                Some(entry) => {
+                    selected.push(entry);
+                    true
+                }
+                None => false,
+            });
+        }
+        selected
+    }
+
+    pub(super) fn queues<'a>(&'a self, cuttable: Cuttable<'a>, now: Instant) -> Vec<Queue<'a>> {
+        let mut by_member: BTreeMap<MemberId, Vec<&Ahead>> = BTreeMap::new();
+        for ahead in self.ahead.values() {
+            let ready = ahead.entries.front().and_then(|held| cuttable.ready_at(ahead, held));
+            if ready.is_some_and(|at| at <= now) {
+                by_member.entry(ahead.member).or_default().push(ahead);
+            }
+        }
+        let mut queues: Vec<_> =
+            by_member.into_values().map(|journals| Queue::new(cuttable, now, journals)).collect();
+        queues.sort_by_key(Queue::oldest);
+        queues
+    }
+}
+
+/// What is left of a block.
+pub(super) struct Budget {
+    pub(super) entries: usize,
+    bytes: usize,
+    rows: usize,
+    journals: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            entries: BLOCK_ENTRIES_MAX,
+            bytes: BLOCK_BYTES_MAX,
+            rows: BLOCK_ROWS_MAX,
+            journals: CUT_JOURNALS_MAX,
+        }
+    }
+}
+
+impl Budget {
+    /// Takes room for an entry; `opens` if it is the first of its journal.
+    fn take(&mut self, entry: &VerifiedEntry, opens: bool) -> bool {
+        let left = |have: usize, need: usize| have.checked_sub(need);
+        let (Some(entries), Some(bytes), Some(rows), Some(journals)) = (
+            left(self.entries, 1),
+            left(self.bytes, entry.bytes().len()),
+            left(self.rows, entry.body().rows()),
+            left(self.journals, usize::from(opens)),
+        ) else {
+            return false;
+        };
+        *self = Self { entries, bytes, rows, journals };
+        true
+    }
+}
+
+/// One member's journals, the longest waiting first.
+pub(super) struct Queue<'a> {
+    cuttable: Cuttable<'a>,
+    now: Instant,
+    journals: Vec<&'a Ahead>,
+    journal: usize,
+    entry: usize,
+}
+
+impl<'a> Queue<'a> {
+    fn new(cuttable: Cuttable<'a>, now: Instant, mut journals: Vec<&'a Ahead>) -> Self {
+        journals.sort_by_key(|ahead| ahead.entries.front().map(|held| held.order));
+        Self { cuttable, now, journals, journal: 0, entry: 0 }
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.journals.first()?.entries.front().map(|held| held.order)
+    }
+
+    /// The member's next entry, if the block has room for it. A key that is revoked in the
+    /// middle of what is held is covered up to there.
+    pub(super) fn next(&mut self, budget: &mut Budget) -> Option<VerifiedEntry> {
+        loop {
+            let ahead = *self.journals.get(self.journal)?;
+            let ready = |held: &&Held| self.cuttable.ready_at(ahead, held).is_some_and(|at| at <= self.now);
+            match ahead.entries.get(self.entry).filter(ready) {
+                Some(held) if budget.take(&held.entry, self.entry == 0) => {
+                    self.entry += 1;
+                    return Some(held.entry.clone());
+                }
+                // This journal is exhausted, or its next entry does not fit.
+                _ => {
+                    self.journal += 1;
+                    self.entry = 0;
+                }
+            }
+        }
+    }
+}
