@@ -47,6 +47,8 @@ impl Domain {
     pub const TERM_SALT: Self = Self("syngraph/term-salt/v1");
     /// Leaves of a terms tree.
     pub const TERM_LEAF: Self = Self("syngraph/term-leaf/v1");
+    /// Hashes of evidence of equivocation.
+    pub const EVIDENCE: Self = Self("syngraph/evidence/v1");
     /// Ids of findings.
     pub const FINDING: Self = Self("syngraph/finding/v1");
     /// Event ids derived from content.
