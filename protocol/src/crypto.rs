@@ -145,6 +145,35 @@ impl SecretKey {
     }
 }
 
+#[cfg(test)]
+impl SecretKey {
+    /// A valid signature with another nonce than RFC 8032 derives: what a dishonest holder
+    /// can make as many of as it likes, over one message.
+    pub(crate) fn sign_with_nonce(&self, nonce: &Self, domain: Domain, message: &[u8]) -> Signature {
+        use sha2::Sha512;
+        use std::ops::{Add, Mul};
+
+        /// A number, little endian, modulo the order of the group.
+        fn reduce<S: Copy + From<u8> + From<u16> + Mul<Output = S> + Add<Output = S>>(
+            bytes: &[u8],
+            _: S,
+        ) -> S {
+            let base = S::from(256_u16);
+            bytes.iter().rev().fold(S::from(0_u8), |sum, byte| sum * base + S::from(*byte))
+        }
+
+        let commitment = *nonce.public().as_bytes();
+        let hasher = Sha512::new().chain_update(commitment).chain_update(self.public().as_bytes());
+        let challenge: [u8; 64] = hasher.chain_update(framed(domain, message)).finalize().into();
+        let secret = self.0.to_scalar();
+        let answer = nonce.0.to_scalar() + reduce(&challenge, secret) * secret;
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&commitment);
+        bytes[32..].copy_from_slice(answer.as_bytes());
+        Signature::from_bytes(bytes)
+    }
+}
+
 /// What is really signed: domain, a zero byte, SHA-256 of the message.
 fn framed(domain: Domain, message: &[u8]) -> Vec<u8> {
     let digest: [u8; 32] = Sha256::digest(message).into();
