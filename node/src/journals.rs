@@ -148,7 +148,7 @@ impl Journals {
         if let Err(ended) = member::still_open(key, ledger.time()) {
             return refused(Refusal::from(ended));
         }
-        if let Err(revoked) = ledger.may_cut(&journal, seq) {
+        if let Err(revoked) = ledger.may_cut(&journal, seq, entry.id()) {
             return refused(Refusal::from(revoked));
         }
         if !self.has_room(entry.head().member, entry.bytes().len()) {
@@ -261,10 +261,7 @@ impl Journals {
     /// Whether a block would have something to seal.
     pub(crate) fn has_work(&self, ledger: &Ledger) -> bool {
         self.ahead.iter().any(|(journal, ahead)| {
-            ahead
-                .entries
-                .front()
-                .is_some_and(|held| held.durable && ledger.may_cut(journal, held.entry.head().seq).is_ok())
+            ahead.entries.front().is_some_and(|held| held.durable && may_cut(ledger, journal, &held.entry))
         })
     }
 
@@ -313,8 +310,8 @@ impl Journals {
     fn queues<'a>(&'a self, ledger: &'a Ledger) -> Vec<Queue<'a>> {
         let mut by_member: BTreeMap<MemberId, Vec<&Ahead>> = BTreeMap::new();
         for (journal, ahead) in &self.ahead {
-            let front = ahead.entries.front().map(|held| held.entry.head().seq);
-            if front.is_some_and(|seq| ledger.may_cut(journal, seq).is_ok()) {
+            let front = ahead.entries.front();
+            if front.is_some_and(|held| may_cut(ledger, journal, &held.entry)) {
                 by_member.entry(ahead.member).or_default().push(ahead);
             }
         }
@@ -434,9 +431,13 @@ impl<'a> Queue<'a> {
 
     /// A key that is revoked in the middle of what is held is covered up to there.
     fn may_cover(&self, held: &Held) -> bool {
-        let head = held.entry.head();
-        held.durable && self.ledger.may_cut(&head.journal, head.seq).is_ok()
+        held.durable && may_cut(self.ledger, &held.entry.head().journal, &held.entry)
     }
+}
+
+/// Whether the next block may cover this entry, as far as its key is concerned.
+fn may_cut(ledger: &Ledger, journal: &PublicKey, entry: &VerifiedEntry) -> bool {
+    ledger.may_cut(journal, entry.head().seq, entry.id()).is_ok()
 }
 
 #[cfg(test)]
