@@ -17,16 +17,18 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use syngraph_protocol::archive::{Manifest, ManifestFile};
 use syngraph_protocol::block::Block;
 use syngraph_protocol::certificate::Certificate;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::genesis::{Genesis, GenesisError};
-use syngraph_protocol::ids::{Hash, Height, Id, NetworkId};
+use syngraph_protocol::ids::{Hash, Height, Id, MemberId, NetworkId};
+use syngraph_protocol::ledger::equivocation::Offence;
 use syngraph_protocol::ledger::finding::{Severity, Subject};
 use syngraph_protocol::ledger::{BlockError, Ledger};
 use syngraph_protocol::replay::{self, ReplayError};
+use syngraph_protocol::time::Month;
 
 use crate::archive::ArchiveError;
 
@@ -96,10 +98,26 @@ pub struct FindingReport {
     pub rule: String,
     /// How grave it is.
     pub severity: Severity,
-    /// What it is about.
+    /// What it is about; in JSON its fields alone.
+    #[serde(serialize_with = "flat")]
     pub subject: Subject,
     /// How many rows.
     pub rows: u64,
+}
+
+/// The fields of a subject, without the name of its kind.
+fn flat<S: Serializer>(subject: &Subject, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Flat {
+        Use { agreement: Id, grant: u16, member: MemberId, month: Month },
+        Conduct { member: MemberId, offence: Offence },
+    }
+    let flat = match *subject {
+        Subject::Use { agreement, grant, member, month } => Flat::Use { agreement, grant, member, month },
+        Subject::Conduct { member, offence } => Flat::Conduct { member, offence },
+    };
+    flat.serialize(to)
 }
 
 /// What an audit came to.

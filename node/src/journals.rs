@@ -445,7 +445,7 @@ fn may_come(ledger: &Ledger, entry: &VerifiedEntry, via: Via) -> Result<(), Refu
             member::still_open(key, ledger.time())?;
         }
     }
-    Ok(ledger.may_cut(&journal, seq)?)
+    Ok(ledger.may_cut(&journal, seq, entry.id())?)
 }
 
 fn refused(why: impl Into<Refused>) -> Admitted {

@@ -1,11 +1,12 @@
-//! Votes, member sets and certificates: who may decide, and the proof that they did.
+//! Votes, proposals, member sets and certificates: who may decide, and the proof that they
+//! did.
 //!
 //! *Quorum* means strictly more than 2/3 of the voting power: 3·power > 2·total.
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::crypto::{self, Domain};
+use crate::crypto::{self, CryptoError, Domain};
 use crate::ids::{BlockId, Hash, Height, MemberId, NetworkId, PublicKey, Signature};
 use crate::refusal::refusals;
 
@@ -21,6 +22,7 @@ pub enum VoteKind {
 
 /// What a voter signs, in [`Domain::VOTE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vote {
     /// The network.
     pub network: NetworkId,
@@ -41,6 +43,87 @@ impl Vote {
     #[must_use]
     pub fn signing_bytes(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// Of what a member votes at most once.
+    pub(crate) fn place(&self) -> (NetworkId, MemberId, Height, u32, VoteKind) {
+        (self.network, self.member, self.height, self.round, self.kind)
+    }
+}
+
+/// A vote and its signature, which is whatever came with it, until [`Self::verify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedVote {
+    /// What is signed.
+    pub vote: Vote,
+    /// Ed25519 over the signing bytes in [`Domain::VOTE`].
+    pub signature: Signature,
+}
+
+impl SignedVote {
+    /// Checks that this validator key signed the vote.
+    ///
+    /// # Errors
+    /// `SIG-INVALID`, `KEY-INVALID`.
+    pub fn verify(&self, key: &PublicKey) -> Result<(), CryptoError> {
+        crypto::verify(key, Domain::VOTE, &self.vote.signing_bytes(), &self.signature)
+    }
+}
+
+/// What a proposer signs, in [`Domain::PROPOSAL`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// The network.
+    pub network: NetworkId,
+    /// The height.
+    pub height: Height,
+    /// The round.
+    pub round: u32,
+    /// The block.
+    pub block: BlockId,
+    /// The earlier round in which a quorum prevoted for the block, if there was one.
+    pub valid_round: Option<u32>,
+    /// Who proposes.
+    pub member: MemberId,
+}
+
+impl Proposal {
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn signing_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Of what a member proposes at most once.
+    pub(crate) fn place(&self) -> (NetworkId, MemberId, Height, u32) {
+        (self.network, self.member, self.height, self.round)
+    }
+
+    /// What it proposes there.
+    pub(crate) fn says(&self) -> (BlockId, Option<u32>) {
+        (self.block, self.valid_round)
+    }
+}
+
+/// A proposal and its signature, which is whatever came with it, until [`Self::verify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedProposal {
+    /// What is signed.
+    pub proposal: Proposal,
+    /// Ed25519 over the signing bytes in [`Domain::PROPOSAL`].
+    pub signature: Signature,
+}
+
+impl SignedProposal {
+    /// Checks that this validator key signed the proposal.
+    ///
+    /// # Errors
+    /// `SIG-INVALID`, `KEY-INVALID`.
+    pub fn verify(&self, key: &PublicKey) -> Result<(), CryptoError> {
+        crypto::verify(key, Domain::PROPOSAL, &self.proposal.signing_bytes(), &self.signature)
     }
 }
 

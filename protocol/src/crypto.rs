@@ -47,6 +47,8 @@ impl Domain {
     pub const TERM_SALT: Self = Self("syngraph/term-salt/v1");
     /// Leaves of a terms tree.
     pub const TERM_LEAF: Self = Self("syngraph/term-leaf/v1");
+    /// Hashes of evidence of equivocation.
+    pub const EVIDENCE: Self = Self("syngraph/evidence/v1");
     /// Ids of findings.
     pub const FINDING: Self = Self("syngraph/finding/v1");
     /// Event ids derived from content.
@@ -140,6 +142,35 @@ impl SecretKey {
     #[must_use]
     pub fn sign(&self, domain: Domain, message: &[u8]) -> Signature {
         Signature::from_bytes(self.0.sign(&framed(domain, message)).to_bytes())
+    }
+}
+
+#[cfg(test)]
+impl SecretKey {
+    /// A valid signature with another nonce than RFC 8032 derives: what a dishonest holder
+    /// can make as many of as it likes, over one message.
+    pub(crate) fn sign_with_nonce(&self, nonce: &Self, domain: Domain, message: &[u8]) -> Signature {
+        use sha2::Sha512;
+        use std::ops::{Add, Mul};
+
+        /// A number, little endian, modulo the order of the group.
+        fn reduce<S: Copy + From<u8> + From<u16> + Mul<Output = S> + Add<Output = S>>(
+            bytes: &[u8],
+            _: S,
+        ) -> S {
+            let base = S::from(256_u16);
+            bytes.iter().rev().fold(S::from(0_u8), |sum, byte| sum * base + S::from(*byte))
+        }
+
+        let commitment = *nonce.public().as_bytes();
+        let hasher = Sha512::new().chain_update(commitment).chain_update(self.public().as_bytes());
+        let challenge: [u8; 64] = hasher.chain_update(framed(domain, message)).finalize().into();
+        let secret = self.0.to_scalar();
+        let answer = nonce.0.to_scalar() + reduce(&challenge, secret) * secret;
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&commitment);
+        bytes[32..].copy_from_slice(answer.as_bytes());
+        Signature::from_bytes(bytes)
     }
 }
 

@@ -18,8 +18,9 @@ use crate::ids::{EntryId, Hash, Idem, MemberId, NetworkId, PublicKey, Seq, Signa
 use crate::ledger::Refusal;
 use crate::ledger::agreement::{Amend, Countersign, Propose};
 use crate::ledger::asset::{PublishVersion, RegisterAsset, SetSplit};
+use crate::ledger::equivocation::ReportEquivocation;
 use crate::ledger::lineage::DeclareLineage;
-use crate::ledger::member::{AdmitKey, AdmitMember};
+use crate::ledger::member::{AdmitKey, AdmitMember, RevokeKey};
 use crate::ledger::period::{ClosePeriod, Settle};
 use crate::ledger::proposal::Approve;
 use crate::ledger::usage::ReportUsage;
@@ -59,6 +60,33 @@ impl Head {
     pub fn entry_id(&self, signature: &Signature) -> EntryId {
         let id = crypto::hash(Domain::ENTRY_ID, &[&codec::encode(self), signature.as_bytes()]);
         EntryId::from_bytes(*id.as_bytes())
+    }
+}
+
+/// A head and its signature: all that says which entry stands where in a journal. The
+/// signature is whatever came with it, until [`Self::verify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedHead {
+    /// What is signed.
+    pub head: Head,
+    /// Ed25519 over the canonical head in [`Domain::ENTRY`].
+    pub signature: Signature,
+}
+
+impl SignedHead {
+    /// The id of the entry.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        self.head.entry_id(&self.signature)
+    }
+
+    /// Checks that the journal's key signed the head.
+    ///
+    /// # Errors
+    /// `SIG-INVALID`, `KEY-INVALID`.
+    pub fn verify(&self) -> Result<(), CryptoError> {
+        crypto::verify(&self.head.journal, Domain::ENTRY, &codec::encode(&self.head), &self.signature)
     }
 }
 
@@ -118,6 +146,10 @@ pub enum Deed {
     ClosePeriod(ClosePeriod),
     /// Nets a closed month into payments.
     Settle(Settle),
+    /// Reports that a key has signed two statements that contradict each other.
+    ReportEquivocation(ReportEquivocation),
+    /// Revokes a key of the signer's own member.
+    RevokeKey(RevokeKey),
 }
 
 /// Names the kinds of bodies, for scopes, metrics and listings.
@@ -138,6 +170,8 @@ pub enum BodyKind {
     Amend,
     ClosePeriod,
     Settle,
+    ReportEquivocation,
+    RevokeKey,
 }
 
 impl Body {
@@ -192,6 +226,8 @@ impl Deed {
             Self::Amend(_) => BodyKind::Amend,
             Self::ClosePeriod(_) => BodyKind::ClosePeriod,
             Self::Settle(_) => BodyKind::Settle,
+            Self::ReportEquivocation(_) => BodyKind::ReportEquivocation,
+            Self::RevokeKey(_) => BodyKind::RevokeKey,
         }
     }
 
@@ -205,6 +241,8 @@ impl Deed {
             Self::SetSplit(deed) => Ok(deed.check()?),
             Self::Propose(deed) => Ok(deed.terms.check()?),
             Self::Amend(deed) => Ok(deed.terms.check()?),
+            Self::ReportEquivocation(deed) => Ok(deed.check()?),
+            Self::RevokeKey(deed) => Ok(deed.check()?),
             Self::Approve(_) | Self::Countersign(_) | Self::ClosePeriod(_) | Self::Settle(_) => Ok(()),
         }
     }
@@ -358,6 +396,12 @@ impl VerifiedEntry {
     #[must_use]
     pub fn body(&self) -> &Body {
         &self.0.entry.body
+    }
+
+    /// What was signed, with the signature: the half of a proof of equivocation.
+    #[must_use]
+    pub fn signed_head(&self) -> SignedHead {
+        SignedHead { head: self.0.entry.head.clone(), signature: self.0.entry.signature }
     }
 
     /// The whole entry.

@@ -12,7 +12,7 @@
 use crate::block::Block;
 use crate::codes::UnknownCode;
 use crate::entry::{Body, Deed, VerifiedEntry};
-use crate::ids::{EntryId, Height, Id, Idem, MemberId, PublicKey};
+use crate::ids::{EntryId, Height, Id, Idem, MemberId, PublicKey, Seq};
 use crate::money::MoneyError;
 use crate::name::NameError;
 use crate::refusal::any_refusal;
@@ -20,6 +20,7 @@ use crate::time::UtcMs;
 
 pub mod agreement;
 pub mod asset;
+pub mod equivocation;
 mod execute;
 pub mod finding;
 pub mod lineage;
@@ -55,6 +56,7 @@ any_refusal! {
         Terms(agreement::TermsError),
         Usage(usage::UsageError),
         Period(period::PeriodError),
+        Equivocation(equivocation::EquivocationError),
         Idem(IdemError),
         Name(NameError),
         Code(UnknownCode),
@@ -80,6 +82,10 @@ pub struct At {
     pub entry: EntryId,
     /// Who signed it.
     pub member: MemberId,
+    /// With which key: whose journal the entry stands in.
+    pub journal: PublicKey,
+    /// Where in the journal.
+    pub seq: Seq,
 }
 
 impl At {
@@ -106,6 +112,8 @@ impl Ledger {
             Deed::Amend(deed) => agreement::amend(self, at, deed),
             Deed::ClosePeriod(deed) => period::close(self, at, *deed),
             Deed::Settle(deed) => period::settle(self, at, *deed),
+            Deed::ReportEquivocation(deed) => equivocation::report(self, at, deed),
+            Deed::RevokeKey(deed) => member::revoke(self, at, deed),
         }
     }
 
@@ -128,7 +136,14 @@ impl Ledger {
     /// Applies one entry; what it comes to is its outcome.
     fn apply(&mut self, entry: &VerifiedEntry) -> Outcome {
         let head = entry.head();
-        let at = At { height: self.height(), time: self.time(), entry: entry.id(), member: head.member };
+        let at = At {
+            height: self.height(),
+            time: self.time(),
+            entry: entry.id(),
+            member: head.member,
+            journal: head.journal,
+            seq: head.seq,
+        };
         let refused = |refusal: &Refusal| Outcome::Refused { rule: refusal.rule().to_owned() };
         if let Err(refusal) = self.may_say(entry) {
             return refused(&refusal);
@@ -156,7 +171,7 @@ impl Ledger {
     /// The `KEY-…` and `MEM-…` refusals.
     pub fn may_say(&self, entry: &VerifiedEntry) -> Result<(), Refusal> {
         let head = entry.head();
-        member::may_sign(self, &head.journal, head.member, entry.body().kind())?;
+        member::may_sign(self, entry)?;
         if let Body::ReportUsage(report) = entry.body()
             && let Some(member::KeyPurpose::App(scope)) = self.keys.get(&head.journal).map(|key| &key.purpose)
         {
@@ -165,20 +180,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a block may cover entries of this journal after `seq`: its key may sign
-    /// entries and is not revoked below.
+    /// Whether a block over this state may cover this entry of a journal, as far as its key
+    /// is concerned: it may sign entries, its journal is not frozen, and it is neither
+    /// revoked below the entry nor long ended.
     ///
     /// # Errors
     /// The `KEY-…` refusals.
-    pub fn may_cut(&self, journal: &PublicKey, last: crate::ids::Seq) -> Result<(), member::MemberError> {
+    pub fn may_cut(&self, journal: &PublicKey, seq: Seq, id: EntryId) -> Result<(), member::MemberError> {
         use member::{KeyPurpose, MemberError};
         let key = self.keys.get(journal).ok_or(MemberError::KeyUnknown { key: *journal })?;
         if matches!(key.purpose, KeyPurpose::Validator | KeyPurpose::Transport) {
             return Err(MemberError::KeyPurpose { kind: crate::entry::BodyKind::ReportUsage });
         }
-        if key.revoked.is_some_and(|(until, _)| last > until) {
-            return Err(MemberError::KeyRevoked);
-        }
+        key.counts(seq, id)?;
         let grace = self.params().usage_grace_ms;
         match key.until {
             Some(until) if self.time() >= until.plus_ms(grace) => Err(MemberError::KeyEnded { until }),

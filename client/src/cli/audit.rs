@@ -87,7 +87,7 @@ mod tests {
     fn report(severity: Option<Severity>, error: Option<Failure>) -> AuditReport {
         let id = Id::from_bytes([2; 32]);
         let month = "2026-10".parse().expect("a month");
-        let subject = Subject { agreement: id, grant: 0, member: MemberId::new(1), month };
+        let subject = Subject::Use { agreement: id, grant: 0, member: MemberId::new(1), month };
         let finding =
             |severity| FindingReport { id, rule: "CAP".into(), severity, subject: subject.clone(), rows: 3 };
         AuditReport {

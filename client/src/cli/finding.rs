@@ -18,6 +18,7 @@ const COLUMNS: &[Column] = &[
     ("grant", "/subject/grant"),
     ("member", "/subject/member_name"),
     ("month", "/subject/month"),
+    ("offence", "/subject/offence"),
     ("rows", "/rows"),
     ("quantity", "/quantity"),
 ];

@@ -25,6 +25,7 @@ pub(super) const KEYS: &[Column] = &[
     ("since block", "/since"),
     ("until", "/until"),
     ("revoked after", "/revoked/seq"),
+    ("frozen since block", "/frozen"),
     ("scope", "/scope"),
 ];
 

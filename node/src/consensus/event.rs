@@ -4,11 +4,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use syngraph_protocol::block::Block;
+pub(crate) use syngraph_protocol::certificate::Proposal;
 use syngraph_protocol::certificate::{Certificate, MemberSet, Vote};
-use syngraph_protocol::codec;
-use syngraph_protocol::ids::{BlockId, Height, MemberId, NetworkId, Signature};
+use syngraph_protocol::ids::{BlockId, Height, MemberId, Signature};
 
 /// An answer that may be given at any later time, from any thread. Each [`Event`] says what dropping it
 /// means.
@@ -65,31 +64,6 @@ pub(crate) enum SyncVerdict {
     Invalid,
     /// Not judged yet. The engine asks again after 0.1, 0.2, 0.4, 0.8, 1, 1 … s.
     NotYet,
-}
-
-/// What a proposer signs, in [`Domain::PROPOSAL`](syngraph_protocol::crypto::Domain::PROPOSAL).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Proposal {
-    /// The network.
-    pub(crate) network: NetworkId,
-    /// The height.
-    pub(crate) height: Height,
-    /// The round.
-    pub(crate) round: u32,
-    /// The block.
-    pub(crate) block: BlockId,
-    /// The earlier round in which a quorum prevoted for the block, if there was one.
-    pub(crate) valid_round: Option<u32>,
-    /// Who proposes.
-    pub(crate) member: MemberId,
-}
-
-impl Proposal {
-    /// The bytes that are signed.
-    #[must_use]
-    pub(crate) fn signing_bytes(&self) -> Vec<u8> {
-        codec::encode(self)
-    }
 }
 
 /// A statement of the consensus step with the signature that the engine has verified over its signing bytes.

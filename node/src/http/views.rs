@@ -19,7 +19,8 @@ pub(super) mod statement;
 use serde::Serialize;
 use syngraph_protocol::ids::{Height, Id, MemberId};
 use syngraph_protocol::ledger::Ledger;
-use syngraph_protocol::ledger::finding::{Finding, Severity};
+use syngraph_protocol::ledger::equivocation::Offence;
+use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
 use syngraph_protocol::time::Month;
 
 /// A member beside its name.
@@ -66,29 +67,43 @@ pub(super) struct FindingView {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct SubjectView {
-    agreement: Id,
-    agreement_name: String,
-    grant: u16,
-    #[serde(flatten)]
-    member: MemberRef,
-    month: Month,
+#[serde(untagged)]
+enum SubjectView {
+    Use {
+        agreement: Id,
+        agreement_name: String,
+        grant: u16,
+        #[serde(flatten)]
+        member: MemberRef,
+        month: Month,
+    },
+    Conduct {
+        #[serde(flatten)]
+        member: MemberRef,
+        offence: Offence,
+    },
+}
+
+impl SubjectView {
+    fn new(ledger: &Ledger, subject: &Subject) -> Self {
+        let member = MemberRef::new(ledger, subject.member());
+        match *subject {
+            Subject::Use { agreement, grant, month, .. } => {
+                let agreement_name = agreement_name(ledger, agreement);
+                Self::Use { agreement, agreement_name, grant, member, month }
+            }
+            Subject::Conduct { offence, .. } => Self::Conduct { member, offence },
+        }
+    }
 }
 
 /// Shows a finding.
 pub(super) fn finding(ledger: &Ledger, id: Id, finding: &Finding) -> FindingView {
-    let subject = &finding.subject;
     FindingView {
         id,
         rule: finding.rule.clone(),
         severity: finding.severity,
-        subject: SubjectView {
-            agreement: subject.agreement,
-            agreement_name: agreement_name(ledger, subject.agreement),
-            grant: subject.grant,
-            member: MemberRef::new(ledger, subject.member),
-            month: subject.month,
-        },
+        subject: SubjectView::new(ledger, &finding.subject),
         rows: finding.rows,
         quantity: finding.quantity.to_string(),
         first: finding.first,

@@ -30,7 +30,7 @@ pub struct Cuttable<'a> {
 impl Cuttable<'_> {
     fn may_cut(&self, held: &Held) -> bool {
         let head = held.entry.head();
-        held.durable && self.ledger.may_cut(&head.journal, head.seq).is_ok()
+        held.durable && self.ledger.may_cut(&head.journal, head.seq, held.entry.id()).is_ok()
     }
 
     /// Since when an entry may be proposed, or from when on.

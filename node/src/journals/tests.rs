@@ -5,7 +5,7 @@ use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::{Body, Deed, SignedEntry, Slot};
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION};
 use syngraph_protocol::ids::{Id, Idem};
-use syngraph_protocol::journal::NO_ENTRY;
+use syngraph_protocol::journal::{NO_ENTRY, Tip};
 use syngraph_protocol::ledger::member::{Key, MemberProfile, NodeKeys};
 use syngraph_protocol::ledger::params::Params;
 use syngraph_protocol::ledger::period::Settle;
@@ -133,11 +133,12 @@ fn only_what_is_durable_is_selected() {
     assert_eq!(selected, [entries[0].id(), entries[1].id()]);
 }
 
-/// The same state with a key revoked after its entry number `until`.
-fn revoked(ledger: &Ledger, seed: u8, until: u64) -> Ledger {
+/// The same state with a key revoked after this entry of its journal.
+fn revoked(ledger: &Ledger, seed: u8, until: &VerifiedEntry) -> Ledger {
     let journal = key(seed).public();
     let record = ledger.keys.get(&journal).expect("a founder's key").clone();
-    let revoked = Key { revoked: Some((Seq::new(until), NO_ENTRY)), ..record };
+    let next = until.head().seq.next().expect("a number is left");
+    let revoked = Key { revoked: Some(Tip { next, last: until.id() }), ..record };
     let place = state_key::<Key>(&journal);
     let values = ledger.dump().into_iter().map(|change| {
         let value = if change.key == place { Some(codec::encode(&revoked)) } else { change.value };
@@ -149,12 +150,10 @@ fn revoked(ledger: &Ledger, seed: u8, until: u64) -> Ledger {
 #[test]
 fn a_revoked_key_is_covered_up_to_its_last_entry_that_counts() {
     let before = ledger();
-    let journals = {
-        let mut journals = taken(&before, &journal(&before, 10, 3));
-        journals.synced();
-        journals
-    };
-    let after = revoked(&before, 10, 1);
+    let entries = journal(&before, 10, 3);
+    let mut journals = taken(&before, &entries);
+    journals.synced();
+    let after = revoked(&before, 10, &entries[1]);
     let selected = all_durable(&journals, &after);
     assert_eq!(selected.iter().map(|entry| entry.head().seq.get()).collect::<Vec<_>>(), [0, 1]);
     let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };

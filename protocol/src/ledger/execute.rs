@@ -159,7 +159,7 @@ impl Ledger {
             *tip = tip
                 .append(head.seq, head.prev, entry.id())
                 .map_err(|link| JournalError { journal: head.journal, link })?;
-            self.may_cut(&head.journal, head.seq)?;
+            self.may_cut(&head.journal, head.seq, entry.id())?;
         }
         Ok((entries, tips))
     }

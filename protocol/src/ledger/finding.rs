@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::equivocation::Offence;
 use super::table::Record;
 use super::{Event, Ledger};
 use crate::codec;
@@ -17,21 +18,42 @@ pub enum Severity {
     I,
     /// Warns.
     W,
-    /// An error: a right is missing, or money is at stake.
+    /// An error: a right is missing, money is at stake, or somebody lied.
     E,
 }
 
 /// What a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Subject {
-    /// The agreement.
-    pub agreement: Id,
-    /// The grant.
-    pub grant: u16,
-    /// The member whose use it is.
-    pub member: MemberId,
-    /// The month of use.
-    pub month: Month,
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// Use under an agreement.
+    Use {
+        /// The agreement.
+        agreement: Id,
+        /// The grant.
+        grant: u16,
+        /// The member whose use it is.
+        member: MemberId,
+        /// The month of use.
+        month: Month,
+    },
+    /// What a member's keys have signed.
+    Conduct {
+        /// The member.
+        member: MemberId,
+        /// What it is guilty of.
+        offence: Offence,
+    },
+}
+
+impl Subject {
+    /// The member it concerns.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        match self {
+            Self::Use { member, .. } | Self::Conduct { member, .. } => *member,
+        }
+    }
 }
 
 /// A finding.

@@ -3,6 +3,11 @@
 //! A member has a root key (kept offline, it admits the others), its node's three keys
 //! (validator, transport, journal) and any number of app keys with a scope. A key is
 //! registered once and for all: nobody can take over another's.
+//!
+//! *Deliberately absent:* how a journal comes to be frozen (`equivocation`), and replacing
+//! a root key or the keys of a node.
+
+mod revocation;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +16,18 @@ use super::{At, Ledger, Refusal};
 use crate::codec;
 use crate::codes::{Place, UnknownCode};
 use crate::crypto::{self, CryptoError, Domain, SecretKey};
-use crate::entry::BodyKind;
-use crate::ids::{EntryId, Height, Id, MemberId, NetworkId, PublicKey, Seq, Signature};
+use crate::entry::{BodyKind, VerifiedEntry};
+use crate::ids::{Height, Id, MemberId, NetworkId, PublicKey, Seq, Signature};
+use crate::journal::Tip;
 use crate::ledger::Event;
 use crate::ledger::proposal::Change;
 use crate::limits::{KEYS_PER_MEMBER_MAX, MEMBERS_MAX, SCOPE_LIST_MAX};
 use crate::name::{Name, NameError};
 use crate::refusal::refusals;
 use crate::time::UtcMs;
+
+pub use revocation::RevokeKey;
+pub(super) use revocation::revoke;
 
 /// Who a member is, and the keys it starts with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,8 +150,10 @@ pub struct Key {
     pub since: Height,
     /// When it ends, if ever.
     pub until: Option<UtcMs>,
-    /// The last entry that counts, once it is revoked.
-    pub revoked: Option<(Seq, EntryId)>,
+    /// Where its journal ends, once it is revoked: the entries before that count.
+    pub revoked: Option<Tip>,
+    /// The block that froze its journal, if it was proved to have forked.
+    pub frozen: Option<Height>,
 }
 
 impl Record for Key {
@@ -165,6 +176,9 @@ refusals! {
         KeyPurpose { kind: BodyKind } = "KEY-PURPOSE": "this key may not sign {kind:?}",
         KeyEnded { until: UtcMs } = "KEY-ENDED": "the key ended at {until}",
         KeyRevoked = "KEY-REVOKED": "the key is revoked",
+        KeyFrozen { since: Height } = "KEY-FROZEN": "the key has signed two entries with one number; its journal is frozen since height {since}",
+        KeyLast { seq: Seq } = "KEY-LAST": "no journal has an entry with number {seq}",
+        KeyNoJournal { key: PublicKey } = "KEY-NO-JOURNAL": "key {key} votes or identifies a node; it has no journal to revoke",
         KeyTooMany = "KEY-TOO-MANY": "the member has admitted 4,096 keys, the most it can",
         Scope = "KEY-SCOPE-FORM": "the lists of a scope must be sorted, distinct, and at most 64 long",
     }
@@ -302,6 +316,8 @@ impl KeyPurpose {
         match self {
             Self::Root => true,
             Self::Validator | Self::Transport => false,
+            // Whoever holds a key may give it up.
+            Self::Journal | Self::App(_) if kind == BodyKind::RevokeKey => true,
             Self::Journal => !key_act,
             Self::App(scope) => {
                 !key_act && scope.bodies.as_ref().is_none_or(|list| list.binary_search(&kind).is_ok())
@@ -343,7 +359,7 @@ pub(super) fn enact_admission(ledger: &mut Ledger, at: &At, profile: &MemberProf
 /// Puts a member and its keys into the state.
 pub(super) fn register(ledger: &mut Ledger, since: Height, id: MemberId, profile: MemberProfile, power: u64) {
     for (key, purpose) in profile.keys() {
-        ledger.keys.put(key, Key { member: id, purpose, since, until: None, revoked: None });
+        ledger.keys.put(key, Key { member: id, purpose, since, until: None, revoked: None, frozen: None });
     }
     let status = MemberStatus::Active;
     ledger.members.put(id, Member { profile, power, status, since, keys_admitted: 0 });
@@ -360,10 +376,18 @@ pub(super) fn admit_key(ledger: &mut Ledger, at: &At, deed: &AdmitKey) -> Result
     let keys_admitted = admitted.ok_or(MemberError::KeyTooMany)?;
     ledger.members.put(at.member, Member { keys_admitted, ..member });
     let purpose = KeyPurpose::App(deed.scope.clone());
-    let key = Key { member: at.member, purpose, since: at.height, until: deed.until, revoked: None };
+    let until = deed.until;
+    let key = Key { member: at.member, purpose, since: at.height, until, revoked: None, frozen: None };
     ledger.keys.put(deed.key, key);
     ledger.emit(Event::KeyAdmitted { member: at.member, key: deed.key });
     Ok(())
+}
+
+/// Freezes the journal of a key from this height on.
+pub(super) fn freeze(ledger: &mut Ledger, journal: &PublicKey, since: Height) {
+    if let Some(key) = ledger.keys.get_mut(journal) {
+        key.frozen = Some(since);
+    }
 }
 
 /// The member of this id, if it takes part.
@@ -378,35 +402,32 @@ pub fn active(ledger: &Ledger, id: MemberId) -> Result<&Member, MemberError> {
     }
 }
 
-/// Whether a key may sign entries of this kind for this member: what doors ask before
-/// they take an entry, and `apply` asks again.
+/// Whether its key may sign an entry: what doors ask before they take it, and `apply`
+/// asks again.
 ///
 /// # Errors
 /// The `KEY-…` and `MEM-…` refusals.
-pub fn may_sign(
-    ledger: &Ledger,
-    key: &PublicKey,
-    member: MemberId,
-    kind: BodyKind,
-) -> Result<(), MemberError> {
-    let record = ledger.keys.get(key).ok_or(MemberError::KeyUnknown { key: *key })?;
-    if record.member != member {
-        return Err(MemberError::KeyMember { member: record.member });
+pub fn may_sign(ledger: &Ledger, entry: &VerifiedEntry) -> Result<(), MemberError> {
+    let (head, kind) = (entry.head(), entry.body().kind());
+    let key = ledger.keys.get(&head.journal).ok_or(MemberError::KeyUnknown { key: head.journal })?;
+    if key.member != head.member {
+        return Err(MemberError::KeyMember { member: key.member });
     }
-    if record.revoked.is_some() {
-        return Err(MemberError::KeyRevoked);
-    }
-    if !record.purpose.may_sign(kind) {
+    key.counts(head.seq, entry.id())?;
+    if !key.purpose.may_sign(kind) {
         return Err(MemberError::KeyPurpose { kind });
     }
-    active(ledger, member).map(|_| ())
+    active(ledger, head.member).map(|_| ())
 }
 
 /// Whether a key still takes new entries at doors, at this time.
 ///
 /// # Errors
-/// `KEY-ENDED`.
+/// `KEY-FROZEN`, `KEY-ENDED`.
 pub fn still_open(key: &Key, now: UtcMs) -> Result<(), MemberError> {
+    if let Some(since) = key.frozen {
+        return Err(MemberError::KeyFrozen { since });
+    }
     match key.until {
         Some(until) if now >= until => Err(MemberError::KeyEnded { until }),
         _ => Ok(()),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Status;
+use super::equivocation::Offence;
 use crate::ids::{Id, MemberId, PublicKey};
 use crate::time::Month;
 
@@ -48,6 +49,10 @@ pub enum Event {
     MemberAdmitted { member: MemberId },
     /// A key was admitted.
     KeyAdmitted { member: MemberId, key: PublicKey },
+    /// A key was revoked.
+    KeyRevoked { member: MemberId, key: PublicKey },
+    /// A member was proved to have signed two statements that contradict each other.
+    Equivocated { member: MemberId, offence: Offence },
     /// A change was proposed.
     ChangeProposed { proposal: Id },
     /// A proposal took effect.

@@ -211,7 +211,7 @@ fn total_with(ledger: &Ledger, key: &LineKey, line: &Line) -> Result<LineTotal, 
 /// Stores a line, its running total, and a finding if it is held.
 fn post(ledger: &mut Ledger, key: LineKey, line: Line, total: LineTotal) {
     let (month, agreement, term, payer) = key.clone();
-    let subject = Subject { agreement, grant: line.grant, member: payer, month };
+    let subject = Subject::Use { agreement, grant: line.grant, member: payer, month };
     if line.multiplier.is_some() {
         finding::record(ledger, UNOBSERVED, Severity::W, subject.clone(), 0, line.quantity);
     }

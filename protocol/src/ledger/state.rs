@@ -11,7 +11,7 @@ use super::params::Params;
 use super::state_tree::StateTree;
 use super::usage::event_ids::{EventDay, EventIds, EventRun};
 use super::{Event, Outcome, Record, StateChange, Table};
-use super::{agreement, asset, finding, lineage, member, period, proposal, usage};
+use super::{agreement, asset, equivocation, finding, lineage, member, period, proposal, usage};
 use crate::block::NO_BLOCK;
 use crate::certificate::{MemberSet, Voter};
 use crate::codec::DecodeError;
@@ -202,6 +202,8 @@ ledger! {
     pub dues: period::Due,
     /// Findings.
     pub findings: finding::Finding,
+    /// Proved equivocations, by member.
+    pub equivocations: equivocation::Equivocation,
 }
 
 impl Ledger {

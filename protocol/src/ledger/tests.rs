@@ -1,6 +1,8 @@
 //! The ledger as a whole: from a signature to a payment.
 
 mod abuse;
+mod equivocation;
+mod revocation;
 
 use super::agreement::{Amend, Countersign, OnExcess, Propose, Status, terms::Cap};
 use super::asset::{AssetClass, SetSplit};

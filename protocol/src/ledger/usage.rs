@@ -244,7 +244,7 @@ fn meter(ledger: &mut Ledger, licensed: Licensed) {
         (flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed),
         ("USE-AFTER-CLOSE", late),
     ];
-    let subject = Subject { agreement, grant, member: payer, month };
+    let subject = Subject::Use { agreement, grant, member: payer, month };
     for (rule, (rows, quantity)) in findings {
         if rows > 0 {
             finding::record(ledger, rule, Severity::E, subject.clone(), rows, quantity);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde::{Serialize, de::DeserializeOwned};
 use syngraph_protocol::block::{Block, Cut, Header};
-use syngraph_protocol::certificate::{Certificate, MemberSet, Vote};
+use syngraph_protocol::certificate::{self, Certificate, MemberSet, Vote};
 use syngraph_protocol::codec::{decode, encode};
 use syngraph_protocol::entry::{Body, Head, SignedEntry, VerifiedEntry};
 use syngraph_protocol::genesis::{Charter, Genesis};
@@ -16,6 +16,7 @@ use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Outcome;
 use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, Terms};
 use syngraph_protocol::ledger::asset::{Asset, Version};
+use syngraph_protocol::ledger::equivocation::{Equivocation, Evidence, Offence};
 use syngraph_protocol::ledger::finding::Finding;
 use syngraph_protocol::ledger::lineage::Link;
 use syngraph_protocol::ledger::member::{Key, Member};
@@ -152,6 +153,10 @@ all_types! {
     carried: Carried,
     due: Due,
     finding: Finding,
+    proposed: certificate::Proposal,
+    evidence: Evidence,
+    offence: Offence,
+    equivocation: Equivocation,
 }
 
 proptest! {

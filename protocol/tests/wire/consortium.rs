@@ -17,9 +17,10 @@ use syngraph_protocol::ledger::agreement::{
 use syngraph_protocol::ledger::asset::{
     AssetClass, Confidentiality, Owner, PublishVersion, RegisterAsset, SetSplit,
 };
+use syngraph_protocol::ledger::equivocation::ReportEquivocation;
 use syngraph_protocol::ledger::lineage::{DeclareLineage, Parent, Relation};
 use syngraph_protocol::ledger::member::{
-    AdmitKey, AdmitMember, MemberProfile, NodeKeys, Scope, prove_possession,
+    AdmitKey, AdmitMember, MemberProfile, NodeKeys, RevokeKey, Scope, prove_possession,
 };
 use syngraph_protocol::ledger::params::Params;
 use syngraph_protocol::ledger::period::{ClosePeriod, Settle};
@@ -31,7 +32,7 @@ use syngraph_protocol::name::Name;
 use syngraph_protocol::replay;
 use syngraph_protocol::time::{DAY_MS, Month, Span, UtcMs};
 
-use crate::samples::{OCTOBER, event, hash, key, member, rate};
+use crate::samples::{OCTOBER, event, forked, hash, key, member, rate};
 
 /// When the consortium begins.
 pub(crate) const START: UtcMs = OCTOBER.plus_ms(5 * DAY_MS);
@@ -315,6 +316,9 @@ pub(crate) fn history() -> (Vec<Ledger>, Vec<Executed>) {
     let month = Month::of(USED).expect("a date");
     all.act(vec![(1, Deed::ClosePeriod(ClosePeriod { month }))]);
     all.act(vec![(2, Deed::Settle(Settle { month }))]);
+    let evidence = forked(all.consortium.ledger.network(), &key(ROOTS[0] + 3));
+    let revoke = Deed::RevokeKey(RevokeKey { key: key(35).public(), last: None });
+    all.act(vec![(1, Deed::ReportEquivocation(ReportEquivocation { evidence })), (2, revoke)]);
     (all.ledgers, all.blocks)
 }
 

@@ -3,16 +3,19 @@
 //! hold it back.
 
 use syngraph_protocol::block::{Block, Cut, CutPoint, Header};
-use syngraph_protocol::certificate::{Certificate, CommitSignature, MemberSet, Vote, VoteKind, Voter};
+use syngraph_protocol::certificate::{
+    self, Certificate, CommitSignature, MemberSet, SignedProposal, SignedVote, Vote, VoteKind, Voter,
+};
 use syngraph_protocol::codec::{decode, encode};
 use syngraph_protocol::codes::{Act, Meter, Place, Purpose, Territory};
-use syngraph_protocol::entry::{Body, BodyKind, Deed, Head, SignedEntry};
+use syngraph_protocol::entry::{Body, BodyKind, Deed, Head, SignedEntry, SignedHead};
 use syngraph_protocol::genesis::{Charter, Founder, FounderSignature, Genesis};
 use syngraph_protocol::ids::*;
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::agreement::terms::Party;
 use syngraph_protocol::ledger::agreement::*;
 use syngraph_protocol::ledger::asset::*;
+use syngraph_protocol::ledger::equivocation::{Equivocation, Evidence, Offence, ReportEquivocation};
 use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
 use syngraph_protocol::ledger::lineage::{DeclareLineage, Link, Parent, Relation};
 use syngraph_protocol::ledger::member::*;
@@ -223,6 +226,7 @@ macro_rules! records {
 
 records! {
     Head { version, network, journal, member, seq, prev, claimed_at, body_hash }
+    SignedHead { head, signature }
     SignedEntry { head, signature, body }
     CutPoint { journal, seq, entry }
     Cut { points }
@@ -233,6 +237,8 @@ records! {
     Block { header, cut }
     Voter { member, key, power }
     Vote { network, kind, height, round, block, member }
+    SignedVote { vote, signature }
+    SignedProposal { proposal, signature }
     CommitSignature { member, signature }
     Certificate { height, round, block, signatures }
     Charter { version, name, time, params, members }
@@ -251,7 +257,8 @@ records! {
     AdmitMember { profile, possession }
     AdmitKey { key, scope, until, possession }
     Member { profile, power, status, since, keys_admitted }
-    Key { member, purpose, since, until, revoked }
+    RevokeKey { key, last }
+    Key { member, purpose, since, until, revoked, frozen }
     Approve { proposal }
     Proposal { change, approvals, enacted }
     Owner { member, weight }
@@ -299,9 +306,48 @@ records! {
     Line { grant, currency, quantity, versions, multiplier, charge, recouped, shares, held }
     LineTotal { accrued, recouped }
     Carried { a_owes_b }
-    Subject { agreement, grant, member, month }
     Finding { rule, severity, subject, rows, quantity, first, last }
     RefusedRows { rule, rows }
+    ReportEquivocation { evidence }
+    Equivocation { since, reported_by, report, evidence }
+}
+
+impl Generate for certificate::Proposal {
+    fn generate(from: &mut Source<'_>) -> Self {
+        Self {
+            network: from.make(),
+            height: from.make(),
+            round: from.make(),
+            block: from.make(),
+            valid_round: from.make(),
+            member: from.make(),
+        }
+    }
+}
+
+impl<T: Generate> Generate for Box<T> {
+    fn generate(from: &mut Source<'_>) -> Self {
+        Self::new(from.make())
+    }
+}
+
+impl Generate for Offence {
+    fn generate(from: &mut Source<'_>) -> Self {
+        match from.byte() % 3 {
+            0 => Self::Journal(from.make()),
+            1 => Self::Vote { height: from.make(), round: from.make(), kind: from.make() },
+            _ => Self::Proposal { height: from.make(), round: from.make() },
+        }
+    }
+}
+
+impl Generate for Subject {
+    fn generate(from: &mut Source<'_>) -> Self {
+        if from.make() {
+            return Self::Conduct { member: from.make(), offence: from.make() };
+        }
+        Self::Use { agreement: from.make(), grant: from.make(), member: from.make(), month: from.make() }
+    }
 }
 
 impl Generate for Accrual {
@@ -337,12 +383,13 @@ choices! {
     VoteKind { Prevote Precommit }
     BodyKind {
         ReportUsage AdmitMember AdmitKey Approve RegisterAsset PublishVersion DeclareLineage SetSplit Propose
-        Countersign Amend ClosePeriod Settle
+        Countersign Amend ClosePeriod Settle ReportEquivocation RevokeKey
     }
     Deed {
         ; AdmitMember AdmitKey Approve RegisterAsset PublishVersion DeclareLineage SetSplit Propose Countersign
-        Amend ClosePeriod Settle
+        Amend ClosePeriod Settle ReportEquivocation RevokeKey
     }
+    Evidence { ; Entries Votes Proposals }
     KeyPurpose { Root Validator Transport Journal; App }
     MemberStatus { Active Suspended Removed }
     Change { ; AdmitMember Split }

@@ -10,6 +10,7 @@ use std::fmt::{Debug, Write as _};
 use std::path::PathBuf;
 
 use serde::{Serialize, de::DeserializeOwned};
+use syngraph_protocol::certificate::VoteKind;
 use syngraph_protocol::codec::{decode, encode};
 use syngraph_protocol::crypto::Domain;
 use syngraph_protocol::entry::{SignedEntry, VerifiedEntry};
@@ -17,6 +18,7 @@ use syngraph_protocol::ids::{Height, Seq};
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, InForce, Status};
 use syngraph_protocol::ledger::asset::{Asset, Split, SplitChange, Version};
+use syngraph_protocol::ledger::equivocation::{Equivocation, Offence};
 use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
 use syngraph_protocol::ledger::lineage::Link;
 use syngraph_protocol::ledger::member::{Key, KeyPurpose, Member, MemberStatus};
@@ -122,7 +124,7 @@ fn entries() {
         let verified = VerifiedEntry::decode(&encode(&entry), NETWORK).expect("a sample is well formed");
         assert_eq!((verified.id(), verified.bytes()), (entry.id(), encode(&entry).as_slice()));
     }
-    assert_eq!(kinds.len(), 13, "a sample for every kind of body");
+    assert_eq!(kinds.len(), 15, "a sample for every kind of body");
     shelf.close();
 }
 
@@ -138,6 +140,9 @@ fn wire() {
     let [prevote, precommit] = votes();
     shelf.value("vote-prevote-nil", &prevote, None);
     shelf.value("vote-precommit", &precommit, None);
+    shelf.value("proposal", &proposal(), None);
+    let evidence = forked(NETWORK, &key(6));
+    shelf.value("evidence", &evidence, Some(evidence.hash().to_string()));
     shelf.value("certificate", &certificate(), None);
     shelf.value("member-set", &member_set(), Some(member_set().hash().to_string()));
     shelf.value("charter", &charter(), Some(charter().network().to_string()));
@@ -184,10 +189,20 @@ fn members_and_assets() {
         ("journal", KeyPurpose::Journal),
         ("app", KeyPurpose::App(scope())),
     ];
-    let revoked = Some((Seq::new(9), syngraph_protocol::ids::EntryId::from_bytes([0x80; 32])));
+    let end = Tip { next: Seq::new(10), last: syngraph_protocol::ids::EntryId::from_bytes([0x80; 32]) };
+    let (revoked, frozen) = (Some(end), Some(Height::new(70_000)));
     for (name, purpose) in purposes {
-        let record = Key { member: member(300), purpose, since, until: Some(NEW_YEAR), revoked };
+        let record = Key { member: member(300), purpose, since, until: Some(NEW_YEAR), revoked, frozen };
         shelf.record(&format!("key-{name}"), &key(5).public(), &record);
+    }
+    let (height, round) = (Height::new(1_000), 2);
+    for (name, offence) in [
+        ("journal", Offence::Journal(key(6).public())),
+        ("vote", Offence::Vote { height, round, kind: VoteKind::Precommit }),
+        ("proposal", Offence::Proposal { height, round }),
+    ] {
+        let record = Equivocation { since, reported_by: member(2), report: id(0x87), evidence: hash(0x88) };
+        shelf.record(&format!("equivocation-{name}"), &(member(300), offence), &record);
     }
     let tip = Tip { next: Seq::new(301), last: syngraph_protocol::ids::EntryId::from_bytes([0x81; 32]) };
     assert_eq!(decode::<Tip>(&encode(&tip), 64), Ok(tip));
@@ -265,13 +280,17 @@ fn agreements_and_usage() {
     let finding = Finding {
         rule: "USE-OVER-CAP".into(),
         severity: Severity::E,
-        subject: Subject { agreement: id(0x90), grant: 1, member: member(2), month: month() },
+        subject: Subject::Use { agreement: id(0x90), grant: 1, member: member(2), month: month() },
         rows: 3,
         quantity: 1 << 33,
         first: since,
         last: Height::new(9),
     };
     shelf.record("finding", &id(0x95), &finding);
+    let offence = Offence::Vote { height: since, round: 2, kind: VoteKind::Precommit };
+    let subject = Subject::Conduct { member: member(300), offence };
+    let finding = Finding { rule: "EQV-VOTE".into(), subject, rows: 0, quantity: 0, ..finding };
+    shelf.record("finding-conduct", &id(0x95), &finding);
     shelf.record("params", &(), &params());
     shelf.close();
 }

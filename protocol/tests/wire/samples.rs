@@ -2,15 +2,19 @@
 //! neighbouring fields alike, so that a swapped, dropped or widened field changes bytes.
 
 use syngraph_protocol::block::{Block, Cut, CutPoint, Header};
-use syngraph_protocol::certificate::{Certificate, CommitSignature, MemberSet, Vote, VoteKind, Voter};
+use syngraph_protocol::certificate::{
+    Certificate, CommitSignature, MemberSet, Proposal, SignedProposal, SignedVote, Vote, VoteKind, Voter,
+};
+use syngraph_protocol::codec::encode;
 use syngraph_protocol::codes::{Act, Meter, Place, Purpose, Territory};
 use syngraph_protocol::crypto::{Domain, SecretKey};
-use syngraph_protocol::entry::{Body, BodyKind, Deed, SignedEntry, Slot};
+use syngraph_protocol::entry::{Body, BodyKind, Deed, Head, SignedEntry, SignedHead, Slot};
 use syngraph_protocol::genesis::{Charter, Founder, Genesis};
 use syngraph_protocol::ids::*;
 use syngraph_protocol::ledger::agreement::terms::Party;
 use syngraph_protocol::ledger::agreement::*;
 use syngraph_protocol::ledger::asset::*;
+use syngraph_protocol::ledger::equivocation::{Evidence, ReportEquivocation};
 use syngraph_protocol::ledger::lineage::{DeclareLineage, Parent, Relation};
 use syngraph_protocol::ledger::member::*;
 use syngraph_protocol::ledger::params::{Fee, Params};
@@ -244,7 +248,56 @@ pub(crate) fn report() -> ReportUsage {
     ReportUsage { contexts: vec![context], rows: (0..).zip(quantities).map(row).collect() }
 }
 
-/// A deed of each kind, with the name of its kind.
+/// Two entries with which a journal forks.
+pub(crate) fn forked(network: NetworkId, journal: &SecretKey) -> Evidence {
+    let branch = |byte| {
+        let head = Head {
+            version: 1,
+            network,
+            journal: journal.public(),
+            member: member(0),
+            seq: Seq::new(251),
+            prev: EntryId::from_bytes([0x6b; 32]),
+            claimed_at: OCTOBER,
+            body_hash: hash(byte),
+        };
+        let signature = journal.sign(Domain::ENTRY, &encode(&head));
+        SignedHead { head, signature }
+    };
+    Evidence::entries(branch(0x6c), branch(0x6d)).expect("two branches")
+}
+
+pub(crate) fn proposal() -> Proposal {
+    Proposal {
+        network: NETWORK,
+        height: Height::new(1_000),
+        round: 2,
+        block: header().id(),
+        valid_round: Some(1),
+        member: member(7),
+    }
+}
+
+/// Two votes of one kind in one round.
+fn voted_twice() -> Evidence {
+    let signed =
+        |vote: Vote| SignedVote { signature: key(7).sign(Domain::VOTE, &vote.signing_bytes()), vote };
+    let [nil, _] = votes();
+    let some = Vote { block: Some(header().id()), ..nil.clone() };
+    Evidence::votes(signed(nil), signed(some)).expect("for different blocks")
+}
+
+/// Two proposals in one round.
+fn proposed_twice() -> Evidence {
+    let signed = |proposal: Proposal| {
+        let signature = key(7).sign(Domain::PROPOSAL, &proposal.signing_bytes());
+        SignedProposal { proposal, signature }
+    };
+    let fresh = Proposal { valid_round: None, ..proposal() };
+    Evidence::proposals(signed(proposal()), signed(fresh)).expect("they differ")
+}
+
+/// A deed of each kind, with the name of its kind; evidence of each kind.
 pub(crate) fn deeds() -> Vec<(&'static str, Deed)> {
     let admit_member = AdmitMember {
         profile: profile(),
@@ -257,6 +310,9 @@ pub(crate) fn deeds() -> Vec<(&'static str, Deed)> {
         possession: Signature::from_bytes([0x65; 64]),
     };
     let countersign = Countersign { agreement: id(0x66), version: 2, terms_hash: hash(0x67) };
+    let last = Some((Seq::new(251), EntryId::from_bytes([0x6e; 32])));
+    let revoke_key = RevokeKey { key: key(5).public(), last };
+    let report_evidence = |evidence| Deed::ReportEquivocation(ReportEquivocation { evidence });
     vec![
         ("admit_member", Deed::AdmitMember(admit_member)),
         ("admit_key", Deed::AdmitKey(admit_key)),
@@ -270,6 +326,10 @@ pub(crate) fn deeds() -> Vec<(&'static str, Deed)> {
         ("amend", Deed::Amend(amend())),
         ("close_period", Deed::ClosePeriod(ClosePeriod { month: month() })),
         ("settle", Deed::Settle(Settle { month: month() })),
+        ("report_equivocation-entries", report_evidence(forked(NETWORK, &key(6)))),
+        ("report_equivocation-votes", report_evidence(voted_twice())),
+        ("report_equivocation-proposals", report_evidence(proposed_twice())),
+        ("revoke_key", Deed::RevokeKey(revoke_key)),
     ]
 }
 

@@ -71,6 +71,7 @@ async fn a_member_is_shown_with_its_keys() {
     let key = keys.iter().find(|key| key["key"] == journal).expect("its journal key");
     let expected = json!({
         "key": journal, "purpose": "journal", "scope": null, "since": 0, "until": null, "revoked": null,
+        "frozen": null,
     });
     assert_eq!(*key, expected);
     let mut shown = member.clone();

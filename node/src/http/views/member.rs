@@ -3,6 +3,7 @@
 use serde::Serialize;
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::ids::{EntryId, Height, Id, MemberId, PublicKey, Seq};
+use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Ledger;
 use syngraph_protocol::ledger::member::{
     Key, KeyPurpose, Member, MemberProfile, MemberStatus, NodeKeys, Scope,
@@ -45,12 +46,22 @@ pub(in crate::http) struct KeyView {
     until: Option<UtcMs>,
     /// The last entry that counts, once it is revoked.
     revoked: Option<Revoked>,
+    /// The block that froze its journal, if it was proved to have forked.
+    frozen: Option<Height>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 struct Revoked {
-    seq: Seq,
-    entry: EntryId,
+    /// None if none of its entries counts.
+    seq: Option<Seq>,
+    entry: Option<EntryId>,
+}
+
+impl Revoked {
+    fn at(end: Tip) -> Self {
+        let last = end.next.get().checked_sub(1).map(Seq::new);
+        Self { seq: last, entry: last.map(|_| end.last) }
+    }
 }
 
 /// Shows a member.
@@ -83,8 +94,8 @@ pub(in crate::http) fn key(id: PublicKey, key: &Key) -> KeyView {
         KeyPurpose::Journal => ("journal", None),
         KeyPurpose::App(scope) => ("app", Some(scope.clone())),
     };
-    let revoked = key.revoked.map(|(seq, entry)| Revoked { seq, entry });
-    KeyView { key: id, purpose, scope, since: key.since, until: key.until, revoked }
+    let revoked = key.revoked.map(Revoked::at);
+    KeyView { key: id, purpose, scope, since: key.since, until: key.until, revoked, frozen: key.frozen }
 }
 
 /// A proposed change.
