@@ -282,3 +282,13 @@ impl Gate {
         answer.await.map_err(|_| GateError::Closed)
     }
 }
+
+impl Snapshot {
+    /// Whether this member alone holds a quorum of the voting power. Then what its node
+    /// holds durably is replicated in the sense of the design: nodes with a quorum of
+    /// the power have it on disk.
+    pub(crate) fn is_quorum_alone(&self, member: MemberId) -> bool {
+        let voters = self.ledger.voters();
+        voters.is_quorum(voters.power_of([member]))
+    }
+}

@@ -25,11 +25,12 @@ mod gate;
 mod http;
 mod journals;
 mod pace;
+mod replicas;
 mod store;
 mod telemetry;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides, load_node};
 use syngraph_protocol::crypto::SecretKey;
@@ -41,8 +42,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
 use crate::chain::Chain;
-use crate::consensus::{ConsensusError, Identity, Settings, Started};
-use crate::core::{Core, CoreError};
+use crate::consensus::{ConsensusError, Engine, Identity, Settings, Started};
+use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
 use crate::journals::Journals;
@@ -114,13 +115,22 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
         consensus::start(settings(&dir, &files.config), identity).await?;
     let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
     let network = recovered.ledger.network();
-    let NodeFiles { config, genesis_toml, .. } = files;
-    let info = NodeInfo { member: me, name: config.name, network, genesis_toml };
+    let info = NodeInfo {
+        member: me,
+        name: files.config.name.clone(),
+        network,
+        genesis_toml: files.genesis_toml.clone(),
+    };
+    let (peers, peer_events) = (Handle, mpsc::channel(64));
+    let (_hold, peer_events) = peer_events;
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
     let (chain, journals) = block_in_place(|| restore(me, recovered));
-    let core = Core::new(me, chain, journals, store, engine.clone(), doors, metrics);
+    let own = Own { member: me, journal: files.journal.secret().clone() };
+    let gate::Core { commands, snapshot } = doors;
+    let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
+    let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
-    let mut core = spawn_core(core, events, core_stops)?;
+    let mut core = spawn_core(parts, sources, core_stops)?;
     server.open(gate);
 
     let why = tokio::select! {
@@ -198,17 +208,20 @@ fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
     let mut journals = Journals::new(me);
     for entry in pending {
         let (journal, seq) = (entry.head().journal, entry.head().seq);
-        if let Err(link) = journals.restore(&ledger, entry) {
+        if let Err(link) = journals.restore(&ledger, entry, Instant::now()) {
             tracing::warn!(%journal, %seq, %link, "an entry in the log continues no journal");
         }
     }
     let mut chain = Chain::new(me, ledger);
-    for block in undecided {
+    for (block, proposed_in) in undecided {
         let id = block.id();
         match journals.under(chain.ledger(), &block.cut) {
             Ok(entries) => {
                 let verdict = chain.judge(&block, entries);
                 tracing::info!(block = %id, ?verdict, "executed an undecided block again");
+                if let Some(round) = proposed_in {
+                    chain.proposed_in(round, id);
+                }
             }
             Err(missing) => tracing::warn!(block = %id, ?missing, "an undecided block lacks entries"),
         }
@@ -219,15 +232,15 @@ fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
 /// The core gets a thread of its own, since it writes to disk between its answers. What
 /// it ends with comes through the channel; a channel that closes empty means a panic.
 fn spawn_core(
-    core: Core,
-    events: mpsc::Receiver<consensus::Event>,
+    parts: Parts<Store, Engine, Handle>,
+    sources: Sources,
     stop: oneshot::Receiver<()>,
 ) -> Result<oneshot::Receiver<Result<(), CoreError>>, NodeError> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
     let (done, result) = oneshot::channel();
     let body = move || {
         // Nobody to tell: the process is already going down.
-        done.send(runtime.block_on(core.run(events, stop))).ok();
+        done.send(runtime.block_on(core::run(parts, sources, stop))).ok();
     };
     std::thread::Builder::new().name("core".to_owned()).spawn(body).map_err(no_thread)?;
     Ok(result)
@@ -244,4 +257,10 @@ fn flatten(result: Result<Result<(), CoreError>, oneshot::error::RecvError>) -> 
             Err(NodeError::new("NODE-PANIC", "the core thread panicked; what was acknowledged is on disk"))
         }
     }
+}
+
+struct Handle;
+impl core::ports::Peers for Handle {
+    fn ask(&mut self, _: MemberId, _: replicas::message::Ticket, _: replicas::message::Request) {}
+    fn answer(&mut self, _: MemberId, _: replicas::message::Ticket, _: replicas::message::Response) {}
 }
