@@ -23,6 +23,7 @@ pub mod demo;
 mod gate;
 mod http;
 mod journals;
+pub mod operator;
 mod pace;
 mod store;
 mod telemetry;
