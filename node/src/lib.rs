@@ -24,6 +24,7 @@ pub mod demo;
 mod gate;
 mod http;
 mod journals;
+pub mod operator;
 mod pace;
 mod replicas;
 mod store;
