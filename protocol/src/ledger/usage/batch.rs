@@ -6,7 +6,7 @@
 //! report is cut into contexts. What one member reports never shuts out what another
 //! does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event_ids::time_of;
 use super::{MeterKey, ReportUsage, UsageContext, UsageError, UsageRow, readings};
@@ -32,6 +32,8 @@ pub(super) struct Licensed {
     /// reconcile.
     reported: Option<usize>,
     caps: Vec<Limit>,
+    /// The counters of its caps, each once: caps on one meter and span share theirs.
+    capped: BTreeSet<usize>,
     pub(super) tally: Tally,
 }
 
@@ -297,7 +299,8 @@ fn license(
         Verdict::Deny | Verdict::Undetermined => Some(flag_rule(judgement)),
     };
     let caps = grant.caps.iter().filter(|cap| cap.meter.covers(&context.meter));
-    let caps = caps.map(|cap| limit(ledger, cap, (id, number, payer), month, counters)).collect();
+    let caps: Vec<_> = caps.map(|cap| limit(ledger, cap, (id, number, payer), month, counters)).collect();
+    let capped = caps.iter().map(|cap| cap.counter).collect();
     let key = MeterKey {
         month,
         agreement: id,
@@ -309,7 +312,7 @@ fn license(
     };
     let reports = reporter == grant.reporter_for(payer);
     let reported = reports.then(|| counters.reported(ledger, &key));
-    Ok(Licensed { key, flag, reported, caps, tally: Tally::default() })
+    Ok(Licensed { key, flag, reported, caps, capped, tally: Tally::default() })
 }
 
 /// A cap with the counter that everything under it shares.
@@ -377,10 +380,7 @@ impl Licensed {
             tally.flagged = tally.flagged.saturating_add(quantity);
             return Ok(Row::Flagged);
         }
-        // Two caps on one meter and span share a counter: it counts once.
-        let mut counted: Vec<usize> = self.caps.iter().map(|cap| cap.counter).collect();
-        counted.dedup();
-        counted.into_iter().for_each(|counter| counters.add(counter, quantity));
+        self.capped.iter().for_each(|counter| counters.add(*counter, quantity));
         tally.rated = tally.rated.saturating_add(quantity);
         Ok(Row::Rated)
     }
