@@ -12,8 +12,9 @@ use super::event_ids::time_of;
 use super::{MeterKey, ReportUsage, UsageContext, UsageError, UsageRow, readings};
 use crate::codes::Meter;
 use crate::ids::{EventId, Id, MemberId};
-use crate::ledger::agreement::{Cap, OnExcess};
+use crate::ledger::agreement::{Cap, OnExcess, Payment, Terms};
 use crate::ledger::rights::{self, Dimension, Judgement, Question, Verdict};
+use crate::ledger::royalty::Price;
 use crate::ledger::{At, Ledger};
 use crate::time::{Month, Span, UtcMs};
 
@@ -28,6 +29,8 @@ pub(super) struct Licensed {
     pub(super) key: MeterKey,
     /// Why its rows are not charged, if they are not.
     pub(super) flag: Option<&'static str>,
+    /// Whether its grant is paid for by use, but not by what this meter counts.
+    unpriced: bool,
     /// The counter of all that is reported on its meter; none if its rows only
     /// reconcile.
     reported: Option<usize>,
@@ -54,6 +57,7 @@ pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) over_cap: (u64, u64),
     pub(super) unlicensed: (u64, u64),
+    pub(super) unpriced: (u64, u64),
 }
 
 /// What a row comes to.
@@ -95,7 +99,8 @@ impl Counters {
         let MeterKey { month, agreement, grant, payer, ref meter, agreement_version, .. } = *key;
         let name = Counted::Reported(month, agreement, grant, payer, meter.clone(), agreement_version);
         self.position(name, || {
-            let same = |known: &MeterKey| known.meter == *meter && known.agreement_version == agreement_version;
+            let same =
+                |known: &MeterKey| known.meter == *meter && known.agreement_version == agreement_version;
             let known = readings(ledger, month, agreement, grant, payer).filter(|(known, _)| same(known));
             sum(known.flat_map(|(_, metered)| [metered.rated, metered.flagged]))
         })
@@ -156,7 +161,8 @@ pub(super) fn judge_rows(ledger: &Ledger, at: &At, report: &ReportUsage) -> Verd
     };
     batch.run();
     let Batch { judged, accepted, refused, rated, flagged, .. } = batch;
-    let licensed = judged.into_iter().flat_map(BTreeMap::into_values).filter_map(|judged| judged.result.ok()).collect();
+    let licensed =
+        judged.into_iter().flat_map(BTreeMap::into_values).filter_map(|judged| judged.result.ok()).collect();
     Verdicts { licensed, accepted, refused, rated, flagged }
 }
 
@@ -283,12 +289,16 @@ fn license(
     let agreement = ledger.agreements.get(&id).ok_or(UsageError::Agreement)?;
     // Before an agreement is in force, the version that was proposed says who it is about.
     let terms_of = judgement.agreement_version.unwrap_or(agreement.current);
-    let terms = &ledger.terms.get(&(id, terms_of)).ok_or(UsageError::Agreement)?.terms;
+    let signed = ledger.terms.get(&(id, terms_of)).ok_or(UsageError::Agreement)?;
+    let terms = &signed.terms;
     let grant = terms.grants.get(usize::from(number)).ok_or(UsageError::Agreement)?;
     if terms.party(reporter).is_none() {
         return Err(UsageError::Reporter);
     }
-    if terms.party(payer).is_none() {
+    // What a member says of its own use is its own word; what others say of it counts
+    // only under what it has signed.
+    let has_signed = signed.signed_by.binary_search(&payer).is_ok();
+    if terms.party(payer).is_none() || (reporter != payer && !has_signed) {
         return Err(UsageError::Payer);
     }
     if !ledger.versions.contains(&version) {
@@ -312,7 +322,16 @@ fn license(
     };
     let reports = reporter == grant.reporter_for(payer);
     let reported = reports.then(|| counters.reported(ledger, &key));
-    Ok(Licensed { key, flag, reported, caps, capped, tally: Tally::default() })
+    let unpriced = is_unpriced(terms, number, payer, &context.meter);
+    Ok(Licensed { key, flag, unpriced, reported, caps, capped, tally: Tally::default() })
+}
+
+/// Whether a payer pays for a grant by use, and no term of it counts this meter. What is
+/// free or has one price for everything has nothing to count.
+fn is_unpriced(terms: &Terms, grant: u16, payer: MemberId, meter: &Meter) -> bool {
+    let prices = || terms.payments.iter().filter(|known| (known.grant, known.payer) == (grant, payer));
+    let by_use = |payment: &Payment| !matches!(payment.term.price, Price::Flat(_));
+    prices().any(by_use) && !prices().any(|payment| payment.meter.covers(meter))
 }
 
 /// A cap with the counter that everything under it shares.
@@ -382,6 +401,9 @@ impl Licensed {
         }
         self.capped.iter().for_each(|counter| counters.add(*counter, quantity));
         tally.rated = tally.rated.saturating_add(quantity);
+        if self.unpriced {
+            tally.unpriced = more(tally.unpriced);
+        }
         Ok(Row::Rated)
     }
 }

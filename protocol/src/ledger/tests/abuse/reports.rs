@@ -84,3 +84,68 @@ fn caps_that_share_a_counter_count_a_row_once() {
     let exactly = report(agreement, version, &[(PAST, 0, 60), (PAST, 1, 40), (PAST, 2, 1)]);
     assert_eq!(use_it(&mut world, 2, exactly), usage(2, 1, &[]));
 }
+
+#[test]
+fn use_on_a_meter_without_a_price_is_found() {
+    let mut world = World::new();
+    let (asset, version) = world.model();
+    let mut terms = licence(asset);
+    let flat = |id: &str, price| {
+        let mut payment = licence(asset).payments.remove(0);
+        (payment.id, payment.meter, payment.term.price) =
+            (crate::name::Name::new(id), Meter::new("seats"), price);
+        payment
+    };
+    let rate = Rate::new(100, 1).expect("a rate");
+    terms.payments.push(flat("seats", Price::Flat(rate)));
+    let agreement = agree(&mut world, 0, 2, terms.clone()).expect("agreed");
+    let on = |meter: &str, number| {
+        let mut report = report(agreement, version, &[(PAST, number, 9)]);
+        report.contexts[0].meter = Meter::new(meter);
+        report
+    };
+    for (meter, number, rules) in [
+        ("tokens.in", 0, &[][..]),
+        ("seats", 1, &[]),
+        ("calls", 2, &["USE-UNPRICED"]),
+        ("calls", 3, &["USE-UNPRICED"]),
+    ] {
+        assert_eq!(use_it(&mut world, 2, on(meter, number)), usage(1, 0, &[]));
+        assert_eq!(found(&world), rules);
+    }
+    let (_, finding) = world.ledger.findings.iter().next().expect("a finding");
+    assert_eq!((finding.severity, finding.rows, finding.quantity), (finding::Severity::W, 2, 18));
+
+    // One price for everything, or none at all, leaves nothing unpriced.
+    let mut world = World::new();
+    let (asset, version) = world.model();
+    for (number, payments) in [(0, vec![flat("seats", Price::Flat(rate))]), (1, Vec::new())] {
+        let agreement = agree(&mut world, 0, 2, Terms { payments, ..licence(asset) }).expect("agreed");
+        let row = report(agreement, version, &[(PAST, number, 9)]);
+        assert_eq!(use_it(&mut world, 2, row), usage(1, 0, &[]));
+    }
+    assert!(found(&world).is_empty());
+}
+
+#[test]
+fn nobody_is_blamed_by_what_it_never_signed() {
+    let mut world = World::new();
+    let (asset, version) = world.model();
+    // Cedar proposes that Aster licenses it, and that Birch pays for it all.
+    let mut terms = licence(asset);
+    let party =
+        |number| agreement::terms::Party { member: member(number), role: crate::name::Name::new("party") };
+    terms.parties = [0, 1, 2].map(party).to_vec();
+    (terms.grants[0].licensees, terms.grants[0].reporter) = (vec![member(1), member(2)], Some(member(2)));
+    let propose = Propose { terms, salt: SALT, deadline: None };
+    let unsigned = world.act(2, Deed::Propose(propose)).expect("proposed");
+    let mut blame = report(unsigned, version, &[(PAST, 0, 1_000)]);
+    blame.contexts[0].payer = member(1);
+    assert_eq!(use_it(&mut world, 2, blame), usage(0, 0, &[("USE-PAYER", &[0])]));
+    assert!(found(&world).is_empty());
+    // Its own use it may own up to; that marks nothing of Aster's.
+    let own = report(unsigned, version, &[(PAST, 1, 1_000)]);
+    assert_eq!(use_it(&mut world, 2, own), usage(0, 1, &[]));
+    assert_eq!(found(&world), ["USE-UNLICENSED"]);
+    assert!(!world.ledger.versions.get(&version).expect("published").metered);
+}
