@@ -19,7 +19,7 @@ use crate::genesis::Charter;
 use crate::ids::{BlockId, Hash, Height, Id, Idem, MemberId, NetworkId, PublicKey};
 use crate::journal::Tip;
 use crate::merkle::Frontier;
-use crate::time::UtcMs;
+use crate::time::{Month, UtcMs};
 
 /// The chain's own record: what one block hands to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Chain {
     /// Over the ids of all blocks before the last.
     pub(super) blocks: Frontier,
     pub(super) rows_sealed: u64,
+    /// The oldest month that is not closed.
+    pub(super) open_month: Month,
 }
 
 /// The members that vote on the next block and on the one after.
@@ -210,14 +212,16 @@ impl Ledger {
     pub fn genesis(charter: &Charter) -> Self {
         let mut ledger = Self::empty();
         let params = charter.params.clone();
+        let floor = charter.time.minus_ms(params.usage_grace_ms);
         let chain = Chain {
             network: charter.network(),
             height: Height::GENESIS,
             time: charter.time,
-            floor: charter.time.minus_ms(params.usage_grace_ms),
+            floor,
             log: Frontier::default(),
             blocks: Frontier::default(),
             rows_sealed: 0,
+            open_month: Month::of(floor).unwrap_or(Month::EPOCH),
         };
         ledger.chain.put((), chain);
         ledger.params.put((), params);
@@ -319,6 +323,12 @@ impl Ledger {
     #[must_use]
     pub fn floor(&self) -> UtcMs {
         self.chain().floor
+    }
+
+    /// The oldest month that is not closed.
+    #[must_use]
+    pub fn open_month(&self) -> Month {
+        self.chain().open_month
     }
 
     /// How many entries are sealed.

@@ -122,6 +122,13 @@ pub fn readings_of(
     ledger.meters.range(first..).take_while(move |(key, _)| (key.month, key.agreement) == (month, agreement))
 }
 
+/// Whether anything was charged for in the months from one on, before another.
+pub(super) fn is_charged_between(ledger: &Ledger, from: Month, before: Month) -> bool {
+    let first = MeterKey::first(from, Id::from_bytes([0; 32]), 0, MemberId::new(0));
+    let readings = ledger.meters.range(first..).take_while(|(key, _)| key.month < before);
+    readings.map(|(_, metered)| metered.rated).any(|rated| rated > 0)
+}
+
 /// The readings of a grant and payer in a month, in order.
 pub fn readings(
     ledger: &Ledger,
@@ -239,7 +246,7 @@ fn meter(ledger: &mut Ledger, licensed: Licensed) {
     {
         known.metered = true;
     }
-    let late = if ledger.periods.contains(&month) { (tally.rows, tally.rated) } else { (0, 0) };
+    let late = if month < ledger.open_month() { (tally.rows, tally.rated) } else { (0, 0) };
     let findings = [
         ("USE-OVER-CAP", Severity::E, tally.over_cap),
         (flag.unwrap_or("USE-UNLICENSED"), Severity::E, tally.unlicensed),

@@ -9,14 +9,14 @@ use super::super::agreement::{Amend, Countersign, GrantRef, OnExcess, Propose, R
 use super::super::asset::AssetClass;
 use super::super::lineage::{DeclareLineage, Parent, Relation};
 use super::super::period::ClosePeriod;
-use super::super::royalty::Price;
+use super::super::royalty::{Price, Scope};
 use super::super::*;
 use super::{PAST, licensed, usage, use_it};
 use crate::codes::{Act, Meter, Territory};
 use crate::ledger::agreement::Terms;
-use crate::money::{Micro, Ppm, Rate};
+use crate::money::{Micro, Minor, Ppm, Rate};
 use crate::testing::*;
-use crate::time::Month;
+use crate::time::{DAY_MS, Month};
 
 /// Proposes terms and lets the other party sign them.
 fn agree(world: &mut World, proposer: u32, signer: u32, terms: Terms) -> Result<Id, String> {

@@ -48,3 +48,55 @@ fn use_sealed_after_its_month_is_closed_is_found() {
     let (_, finding) = world.ledger.findings.iter().next().expect("a finding");
     assert_eq!((finding.rule.as_str(), finding.rows, finding.quantity), ("USE-AFTER-CLOSE", 1, 7));
 }
+
+#[test]
+fn months_are_closed_in_order() {
+    let mut world = World::new();
+    let (asset, version) = world.model();
+    let mut terms = licence(asset);
+    terms.term = crate::time::Span { from: PAST, until: START.plus_ms(DAY_MS) };
+    terms.grants[0].span = terms.term;
+    let month = past_month();
+    (terms.payments[0].term.minimum, terms.payments[0].term.scope) = (Some(Minor::new(250)), Scope::Lifetime);
+    let agreement = agree(&mut world, 0, 2, terms).expect("agreed");
+    use_it(&mut world, 2, report(agreement, version, &[(PAST, 0, 1_000_000)]));
+    // The minimum of the whole term falls due in its last month. Charged first, it would
+    // stand beside what the months before cost.
+    world.time = START.plus_ms(40 * DAY_MS);
+    let (august, september) = (month.next(), month.next().next());
+    assert_eq!(close(&mut world, september), Err("PER-ORDER".into()));
+    for month in [month, august, september] {
+        close(&mut world, month).expect("in order");
+        assert_eq!(world.ledger.open_month(), month.next());
+    }
+    let charges: Vec<_> = world.ledger.lines.iter().map(|(_, line)| line.charge.get()).collect();
+    assert_eq!(charges, [250_000_000, 0, 0]);
+    assert_eq!(close(&mut world, month), Err("PER-CLOSED".into()));
+}
+
+#[test]
+fn a_month_that_was_left_out_stays_closed() {
+    let mut world = World::new();
+    let (agreement, version) = licensed(&mut world);
+    let month = past_month();
+    close(&mut world, month.next()).expect("nothing was used before");
+    assert_eq!(world.ledger.open_month(), month.next().next());
+    assert_eq!(close(&mut world, month), Err("PER-ORDER".into()));
+    use_it(&mut world, 2, report(agreement, version, &[(PAST, 0, 7)]));
+    assert_eq!(found(&world), ["USE-AFTER-CLOSE"]);
+}
+
+#[test]
+fn what_is_owed_without_use_is_not_left_out() {
+    let flat = Price::Flat(Rate::new(100, 1).expect("a rate"));
+    for (price, minimum) in [(flat, None), (Price::Free, Some(Minor::new(5)))] {
+        let mut world = World::new();
+        let (asset, _) = world.model();
+        let mut terms = licence(asset);
+        (terms.payments[0].term.price, terms.payments[0].term.minimum) = (price, minimum);
+        agree(&mut world, 0, 2, terms).expect("agreed");
+        assert_eq!(close(&mut world, past_month()), Err("PER-ORDER".into()));
+        let first = Month::of(START.minus_ms(100 * DAY_MS)).expect("a date");
+        close(&mut world, first).expect("before it, nothing was in force");
+    }
+}
