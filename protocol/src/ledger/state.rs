@@ -184,6 +184,8 @@ ledger! {
     pub agreements: agreement::Agreement,
     /// Every version of every agreement.
     pub terms: agreement::AgreementVersion,
+    /// What the line of each payment term is.
+    pub pins: agreement::Pin,
     /// What was metered.
     pub meters: usage::Metered,
     /// What was charged over all months.

@@ -28,13 +28,13 @@ fn agree(world: &mut World, proposer: u32, signer: u32, terms: Terms) -> Result<
 
 /// Amends the newest version of an agreement with member 0, which member 2 signs.
 fn amend(world: &mut World, agreement: Id, change: impl FnOnce(&mut Terms)) -> Result<(), String> {
-    let number = world.ledger.agreements.get(&agreement).expect("known").versions;
-    let before = world.ledger.terms.get(&(agreement, number)).expect("known").clone();
+    let known = world.ledger.agreements.get(&agreement).expect("known").clone();
+    let before = world.ledger.terms.get(&(agreement, known.current)).expect("known").clone();
     let (mut terms, previous) = (before.terms, before.terms_hash);
     change(&mut terms);
     let terms_hash = terms.root(&SALT, Some(&previous));
     world.act(0, Deed::Amend(Amend { agreement, previous, terms, salt: SALT, deadline: None }))?;
-    let version = number + 1;
+    let version = known.versions + 1;
     world.act(2, Deed::Countersign(Countersign { agreement, version, terms_hash })).map(|_| ())
 }
 

@@ -38,3 +38,34 @@ fn nobody_licenses_what_is_not_theirs() {
     assert_eq!(use_it(&mut world, 1, unknown), usage(0, 0, &[("USE-VERSION", &[0])]));
     let _ = version;
 }
+
+#[test]
+fn a_payment_term_that_was_away_comes_back_as_it_was() {
+    let mut world = World::new();
+    let (agreement, _) = licensed(&mut world);
+    let kept = licence(agreement).payments.remove(0);
+    amend(&mut world, agreement, |terms| terms.payments.clear()).expect("without it");
+    let mut other = kept.clone();
+    other.meter = Meter::new("calls");
+    let changed = amend(&mut world, agreement, |terms| terms.payments.push(other));
+    assert_eq!(changed, Err("AGR-TERM-PINNED".into()));
+    amend(&mut world, agreement, |terms| terms.payments.push(kept)).expect("as it was");
+}
+
+#[test]
+fn what_was_never_signed_pins_nothing() {
+    let mut world = World::new();
+    let (agreement, _) = licensed(&mut world);
+    let first = world.ledger.terms.get(&(agreement, 1)).expect("version 1").clone();
+    let (mut terms, previous) = (first.terms, first.terms_hash);
+    terms.payments[0].id = crate::name::Name::new("calls");
+    let deadline = Some(world.time.plus_ms(2_000));
+    world.act(0, Deed::Amend(Amend { agreement, previous, terms, salt: SALT, deadline })).expect("proposed");
+    world.block(vec![]);
+    world.block(vec![]);
+    amend(&mut world, agreement, |terms| {
+        terms.payments[0].id = crate::name::Name::new("calls");
+        terms.payments[0].meter = Meter::new("calls");
+    })
+    .expect("the other version lapsed");
+}
