@@ -4,6 +4,8 @@
 //! *Invariants.* Every record that a rule reads is in a table, and so under `state_root`.
 //! What is derived can be rebuilt from the tables alone.
 
+use std::collections::BTreeMap;
+
 use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
 
@@ -113,11 +115,13 @@ macro_rules! ledger {
             pub(super) block: BlockId,
             /// Agreement versions that block time alone will change: derived.
             pub(super) agenda: OrdSet<(UtcMs, Id, u32)>,
-            /// Lineage by (parent, child): derived.
+            /// Binding lineage by (parent, child): derived.
             pub(super) children: OrdSet<(Id, Id)>,
             /// Idempotency keys by age: derived.
             pub(super) remembered_at: OrdSet<(UtcMs, PublicKey, Idem)>,
             pub(super) events: Vec<Event>,
+            /// Links of lineage that each member's declarations followed in this block.
+            pub(super) lineage_steps: BTreeMap<MemberId, usize>,
         }
 
         impl Ledger {
@@ -132,6 +136,7 @@ macro_rules! ledger {
                     children: OrdSet::new(),
                     remembered_at: OrdSet::new(),
                     events: Vec::new(),
+                    lineage_steps: BTreeMap::new(),
                 }
             }
 
@@ -265,7 +270,7 @@ impl Ledger {
     }
 
     pub(super) fn load_events(&mut self, runs: impl IntoIterator<Item = EventRun>) -> Result<(), LoadError> {
-        let mut chains = std::collections::BTreeMap::new();
+        let mut chains = BTreeMap::new();
         for run in runs {
             let key = (run.member, run.day);
             let day = chains.entry(key).or_insert(EventDay::EMPTY);
@@ -284,7 +289,8 @@ impl Ledger {
     pub(super) fn index(&mut self) {
         let waking = self.terms.iter().filter_map(|(&(id, number), v)| Some((v.wakes_at()?, id, number)));
         self.agenda = waking.collect();
-        self.children = self.lineage.iter().map(|(&(child, parent), _)| (parent, child)).collect();
+        let binding = self.lineage.iter().filter(|(_, link)| link.binds);
+        self.children = binding.map(|(&(child, parent), _)| (parent, child)).collect();
         let remembered = self.remembered.iter().map(|(&(journal, idem), first)| (first.at, journal, idem));
         self.remembered_at = remembered.collect();
     }
@@ -403,7 +409,9 @@ impl Ledger {
     /// Stores a link of lineage.
     pub(super) fn put_link(&mut self, child: Id, link: lineage::Link) {
         let parent = link.parent.version;
-        self.children.insert((parent, child));
+        if link.binds {
+            self.children.insert((parent, child));
+        }
         self.lineage.put((child, parent), link);
     }
 }

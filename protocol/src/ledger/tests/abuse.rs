@@ -6,7 +6,7 @@ mod months;
 mod reports;
 
 use super::super::agreement::{Amend, Countersign, GrantRef, OnExcess, Propose, Royalty, terms::Cap};
-use super::super::asset::AssetClass;
+use super::super::asset::{AssetClass, Owner, SetSplit};
 use super::super::lineage::{DeclareLineage, Parent, Relation};
 use super::super::period::ClosePeriod;
 use super::super::royalty::{Price, Scope};
@@ -14,7 +14,7 @@ use super::super::*;
 use super::{PAST, licensed, usage, use_it};
 use crate::codes::{Act, Meter, Territory};
 use crate::ledger::agreement::Terms;
-use crate::money::{Micro, Minor, Ppm, Rate};
+use crate::money::{Micro, Minor, Ppm, Rate, Weight};
 use crate::testing::*;
 use crate::time::{DAY_MS, Month};
 
