@@ -24,6 +24,8 @@ mod gate;
 mod http;
 mod journals;
 mod pace;
+mod peers;
+pub mod replicas;
 mod store;
 mod telemetry;
 
