@@ -26,18 +26,20 @@ mod http;
 mod journals;
 pub mod operator;
 mod pace;
-mod replicas;
+mod peers;
+pub mod replicas;
 mod store;
 mod telemetry;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides, load_node};
+use syngraph_config::node::{self as config, NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides};
+use syngraph_config::node::{PeerConfig, load_node};
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::ids::{MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
-use syngraph_protocol::ledger::member::KeyPurpose;
+use syngraph_protocol::ledger::member::{self, KeyPurpose};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
@@ -48,6 +50,7 @@ use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
 use crate::journals::Journals;
+use crate::peers::PeersError;
 use crate::store::{Recovered, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -83,7 +86,7 @@ macro_rules! node_error_from {
     };
 }
 
-node_error_from!(NodeFilesError, HttpError, StoreError, ConsensusError, CoreError);
+node_error_from!(NodeFilesError, HttpError, StoreError, ConsensusError, PeersError, CoreError);
 
 /// Runs the node of a directory until `stop` resolves or it cannot go on. `overrides` go
 /// before its configuration.
@@ -122,13 +125,14 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
         network,
         genesis_toml: files.genesis_toml.clone(),
     };
-    let (peers, peer_events) = (Handle, mpsc::channel(64));
-    let (_hold, peer_events) = peer_events;
+    let peers::Started { peers, events: peer_events, ended: peers_ended, .. } =
+        peers::start(peer_settings(&files, &recovered.ledger, me, store.reader(), &metrics)).await?;
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
     let (chain, journals) = block_in_place(|| restore(me, recovered));
     let own = Own { member: me, journal: files.journal.secret().clone() };
     let gate::Core { commands, snapshot } = doors;
     let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
+    let port = parts.peers.clone();
     let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
     let mut core = spawn_core(parts, sources, core_stops)?;
@@ -154,6 +158,9 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
             result => flatten(result)?,
         },
     }
+    port.stop();
+    // It has nobody to tell any more.
+    peers_ended.await.ok();
     doors_closed?;
     tracing::info!("stopped");
     Ok(())
@@ -186,6 +193,50 @@ fn member_of(ledger: &Ledger, key: PublicKey) -> Result<MemberId, NodeError> {
 
 fn seed_of(transport: &SecretKey) -> [u8; 32] {
     transport.to_seed()
+}
+
+/// The configured nodes that belong to members, by the state.
+fn neighbours<'a>(ledger: &Ledger, config: &'a NodeConfig) -> Vec<(MemberId, &'a PeerConfig)> {
+    let owner = |peer: &PeerConfig| {
+        let key = ledger.keys.get(&peer.transport).filter(|key| key.purpose == KeyPurpose::Transport)?;
+        member::active(ledger, key.member).is_ok().then_some(key.member)
+    };
+    let mut known = Vec::new();
+    for peer in &config.peer {
+        match owner(peer) {
+            Some(member) => known.push((member, peer)),
+            None => tracing::warn!(name = peer.name, key = %peer.transport, "a configured peer is no member"),
+        }
+    }
+    known
+}
+
+fn peer_settings(
+    files: &NodeFiles,
+    ledger: &Ledger,
+    me: MemberId,
+    log: store::Reader,
+    metrics: &Metrics,
+) -> peers::Settings {
+    let address = |(member, peer): (MemberId, &PeerConfig)| peers::PeerAddress {
+        member,
+        transport: peer.transport,
+        address: peer.peers.clone(),
+    };
+    let config = &files.config;
+    peers::Settings {
+        listen: config.peers.listen,
+        transport: match config.peers.transport {
+            config::Transport::Tcp => peers::Transport::Tcp,
+            config::Transport::Quic => peers::Transport::Quic,
+        },
+        network: ledger.network(),
+        seed: seed_of(files.transport.secret()),
+        me,
+        peers: neighbours(ledger, config).into_iter().map(address).collect(),
+        log,
+        metrics: metrics.peers().clone(),
+    }
 }
 
 fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
@@ -233,7 +284,7 @@ fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
 /// The core gets a thread of its own, since it writes to disk between its answers. What
 /// it ends with comes through the channel; a channel that closes empty means a panic.
 fn spawn_core(
-    parts: Parts<Store, Engine, Handle>,
+    parts: Parts<Store, Engine, peers::Handle>,
     sources: Sources,
     stop: oneshot::Receiver<()>,
 ) -> Result<oneshot::Receiver<Result<(), CoreError>>, NodeError> {
@@ -258,10 +309,4 @@ fn flatten(result: Result<Result<(), CoreError>, oneshot::error::RecvError>) -> 
             Err(NodeError::new("NODE-PANIC", "the core thread panicked; what was acknowledged is on disk"))
         }
     }
-}
-
-struct Handle;
-impl core::ports::Peers for Handle {
-    fn ask(&mut self, _: MemberId, _: replicas::message::Ticket, _: replicas::message::Request) {}
-    fn answer(&mut self, _: MemberId, _: replicas::message::Ticket, _: replicas::message::Response) {}
 }

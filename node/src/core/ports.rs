@@ -19,7 +19,8 @@ use syngraph_protocol::time::UtcMs;
 
 use crate::consensus::{Engine, Event, Judged};
 use crate::gate::Command;
-use crate::replicas::message::{PeerEvent, Request, Response, Ticket};
+use crate::replicas::message::PeerEvent;
+pub use crate::replicas::message::Peers;
 use crate::store::{Store, StoreError};
 
 /// The time, read once per step.
@@ -90,14 +91,6 @@ pub trait Voting {
     fn publish(&mut self, height: Height, round: u32, proposer: MemberId, block: &Block);
     /// Whether it has given up for safety's sake.
     fn is_halted(&self) -> bool;
-}
-
-/// The other members' nodes. Neither call waits.
-pub trait Peers {
-    /// Asks a node. The answer, or that there will be none, comes as an input.
-    fn ask(&mut self, to: MemberId, ticket: Ticket, request: Request);
-    /// Answers what a node has asked.
-    fn answer(&mut self, to: MemberId, ticket: Ticket, response: Response);
 }
 
 impl Disk for Store {

@@ -168,7 +168,7 @@ fn a_gap_is_asked_for_after_a_moment_and_of_another_if_it_is_not_filled() {
     let asks = world.flush();
     let head = entries[2].head();
     let gap = Gap { journal: head.journal, from: Seq::FIRST, to: head.seq, last: entries[2].id() };
-    assert_eq!(wants(&asks), [(2, vec![gap])]);
+    assert_eq!(wants(&asks), [(2, vec![gap.clone()])]);
     assert!(wants(&world.flush()).is_empty(), "once at a time");
     let ask = asks.iter().find(|ask| matches!(ask.request, Request::Want(_))).expect("asked");
     assert!(world.answer(ask, None).is_none());
