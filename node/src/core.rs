@@ -23,6 +23,7 @@ mod evidence;
 pub mod ports;
 mod proposals;
 mod replication;
+mod restore;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use self::doors::Awaiting;
 use self::evidence::Reported;
 use self::ports::{Disk, Input, Now, Peers, Voting};
 use self::proposals::Unjudged;
+pub use self::restore::restore;
 pub(crate) use self::run::{Sources, run};
 use crate::chain::{Chain, DecideError};
 use crate::consensus::{Event, Reply, Start};

@@ -17,13 +17,13 @@
 //! close → engine ends → core ends, and closes the store → peer port closes.
 
 pub mod args;
-mod chain;
+pub mod chain;
 mod consensus;
-mod core;
+pub mod core;
 pub mod demo;
-mod gate;
+pub mod gate;
 mod http;
-mod journals;
+pub mod journals;
 pub mod operator;
 mod pace;
 mod peers;
@@ -41,15 +41,13 @@ use syngraph_protocol::ids::{MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
 use syngraph_protocol::ledger::member::{self, KeyPurpose};
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
-use crate::chain::Chain;
 use crate::consensus::{ConsensusError, Engine, Identity, Settings, Started};
 use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
-use crate::journals::Journals;
 use crate::peers::PeersError;
 use crate::store::{Recovered, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -128,7 +126,8 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let peers::Started { peers, events: peer_events, ended: peers_ended, .. } =
         peers::start(peer_settings(&files, &recovered.ledger, me, store.reader(), &metrics)).await?;
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
-    let (chain, journals) = block_in_place(|| restore(me, recovered));
+    let Recovered { ledger, pending, undecided, .. } = recovered;
+    let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
     let own = Own { member: me, journal: files.journal.secret().clone() };
     let gate::Core { commands, snapshot } = doors;
     let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
@@ -250,35 +249,6 @@ fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
         vote_timeout: Duration::from_millis(config.consensus.vote_timeout_ms),
         wal: dir.wal(),
     }
-}
-
-/// Puts back what was durable: entries ahead of the chain, and blocks that were proposed
-/// or judged and not decided. They are executed again, so that the node proposes what it
-/// proposed and the engine's log finds what it names.
-fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
-    let Recovered { ledger, pending, undecided, .. } = recovered;
-    let mut journals = Journals::new(me);
-    for entry in pending {
-        let (journal, seq) = (entry.head().journal, entry.head().seq);
-        if let Err(link) = journals.restore(&ledger, entry, Instant::now()) {
-            tracing::warn!(%journal, %seq, %link, "an entry in the log continues no journal");
-        }
-    }
-    let mut chain = Chain::new(me, ledger);
-    for (block, proposed_in) in undecided {
-        let id = block.id();
-        match journals.under(chain.ledger(), &block.cut) {
-            Ok(entries) => {
-                let verdict = chain.judge(&block, entries);
-                tracing::info!(block = %id, ?verdict, "executed an undecided block again");
-                if let Some(round) = proposed_in {
-                    chain.proposed_in(round, id);
-                }
-            }
-            Err(missing) => tracing::warn!(block = %id, ?missing, "an undecided block lacks entries"),
-        }
-    }
-    (chain, journals)
 }
 
 /// The core gets a thread of its own, since it writes to disk between its answers. What

@@ -116,7 +116,7 @@ struct LogLabel {
 
 /// Every metric of the node. Cheap to clone; all clones count together.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     registry: Arc<Registry>,
     height: Gauge,
     log_size: Gauge,

@@ -17,11 +17,14 @@ use syngraph_protocol::ids::{EntryId, Height, MemberId};
 use syngraph_protocol::ledger::Executed;
 use syngraph_protocol::time::UtcMs;
 
-use crate::consensus::{Engine, Event, Judged};
+use crate::consensus::Engine;
+pub use crate::consensus::{Event, Evidence, Judged, Reply, Signed, Start, SyncVerdict};
 use crate::gate::Command;
 use crate::replicas::message::PeerEvent;
 pub use crate::replicas::message::Peers;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+pub use crate::store::StoreError;
+pub use crate::telemetry::Metrics;
 
 /// The time, read once per step.
 #[derive(Clone, Copy, Debug)]

@@ -289,7 +289,11 @@ fn a_block_may_cover_the_other_branch_and_the_held_one_gives_way() {
         assert_eq!(ids(&under), ids(branch));
     }
     let forks = journals.take_forks();
-    assert_eq!(forks, [Fork { held: ours[1].signed_head(), came: theirs[1].signed_head() }], "the first seen");
+    assert_eq!(
+        forks,
+        [Fork { held: ours[1].signed_head(), came: theirs[1].signed_head() }],
+        "the first seen"
+    );
     assert!(journals.take_forks().is_empty(), "told once");
 
     let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
