@@ -45,6 +45,10 @@ pub const PARTIES_MAX: usize = 256;
 pub const AGREEMENT_VERSIONS_MAX: u32 = 1_000;
 /// Most grants of an agreement version.
 pub const GRANTS_MAX: usize = 256;
+/// Most grants of others that an agreement version relies on.
+pub const UPSTREAM_MAX: usize = 16;
+/// Most grants that one walk up a chain of sublicences asks.
+pub const UPSTREAM_VISITS_MAX: usize = 64;
 /// Most payment terms of an agreement version.
 pub const PAYMENT_TERMS_MAX: usize = 256;
 /// Most elements of a list inside a grant (assets, acts, purposes, territories…).

@@ -12,7 +12,7 @@ use super::super::period::ClosePeriod;
 use super::super::royalty::{Price, Scope};
 use super::super::*;
 use super::{PAST, licensed, usage, use_it};
-use crate::codes::{Act, Meter, Territory};
+use crate::codes::{Act, Meter, Place, Purpose, Territory};
 use crate::ledger::agreement::Terms;
 use crate::money::{Micro, Minor, Ppm, Rate, Weight};
 use crate::testing::*;
