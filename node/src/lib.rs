@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, load_node};
 use syngraph_protocol::crypto::SecretKey;
-use syngraph_protocol::ids::{MemberId, PublicKey};
+use syngraph_protocol::ids::{Height, MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
 use syngraph_protocol::ledger::member::KeyPurpose;
 use tokio::runtime;
@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
 use crate::chain::Chain;
-use crate::consensus::{ConsensusError, Identity, Settings, Started};
+use crate::consensus::{ConsensusError, Identity, Settings, Started, Transport};
 use crate::core::{Core, CoreError};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
@@ -109,7 +109,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()>) -> Result<(), NodeE
         transport_seed: seed_of(files.transport.secret()),
     };
     let Started { engine, events, mut ended } =
-        consensus::start(settings(&dir, &files.config), identity).await?;
+        consensus::start(settings(&dir, &files.config, recovered.ledger.height()), identity).await?;
     let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
     let network = recovered.ledger.network();
     let NodeFiles { config, genesis_toml, .. } = files;
@@ -175,13 +175,13 @@ fn seed_of(transport: &SecretKey) -> [u8; 32] {
     transport.to_seed()
 }
 
-fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
-    let listen = config.consensus.listen;
-    let family = if listen.is_ipv4() { "ip4" } else { "ip6" };
+fn settings(dir: &NodeDir, config: &NodeConfig, decided: Height) -> Settings {
     Settings {
         moniker: config.name.clone(),
-        listen: format!("/{family}/{}/tcp/{}", listen.ip(), listen.port()),
+        listen: config.consensus.listen,
+        transport: Transport::Tcp,
         peers: Vec::new(),
+        decided,
         propose_timeout: Duration::from_millis(config.consensus.propose_timeout_ms),
         vote_timeout: Duration::from_millis(config.consensus.vote_timeout_ms),
         wal: dir.wal(),
