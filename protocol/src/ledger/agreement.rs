@@ -17,7 +17,7 @@ use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
 use crate::codes::Meter;
 use crate::ids::{Hash, Height, Id, MemberId, Salt};
-use crate::limits::AGREEMENT_VERSIONS_MAX;
+use crate::limits::{AGREEMENT_VERSIONS_MAX, PROPOSAL_MS_MAX};
 use crate::money::Currency;
 use crate::name::Name;
 use crate::refusal::refusals;
@@ -37,7 +37,7 @@ pub struct Propose {
     pub terms: Terms,
     /// What the salts of the terms tree are derived from; random.
     pub salt: Salt,
-    /// When the proposal lapses if it is not signed by all, if ever.
+    /// When the proposal lapses if it is not signed by all; 90 days later at most.
     pub deadline: Option<UtcMs>,
 }
 
@@ -65,7 +65,7 @@ pub struct Amend {
     pub terms: Terms,
     /// What the salts of the terms tree are derived from; random.
     pub salt: Salt,
-    /// When the proposal lapses if it is not signed by all, if ever.
+    /// When the proposal lapses if it is not signed by all; 90 days later at most.
     pub deadline: Option<UtcMs>,
 }
 
@@ -330,6 +330,7 @@ fn new_version(
     if deadline.is_some_and(|deadline| deadline <= at.time) {
         return Err(AgreementError::Deadline.into());
     }
+    let latest = at.time.plus_ms(PROPOSAL_MS_MAX);
     for party in &terms.parties {
         member::active(ledger, party.member)?;
     }
@@ -342,7 +343,8 @@ fn new_version(
         terms_hash: terms.root(&salt, previous.as_ref()),
         previous,
         signed_by: vec![at.member],
-        deadline,
+        // Nothing waits for ever: a version that does keeps all others out.
+        deadline: Some(deadline.map_or(latest, |deadline| deadline.min(latest))),
         status: Status::Proposed,
         since: at.height,
     })

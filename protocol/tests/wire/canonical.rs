@@ -14,7 +14,7 @@ use syngraph_protocol::genesis::{Charter, Genesis};
 use syngraph_protocol::ids::Signature;
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Outcome;
-use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, Terms};
+use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, Pin, Terms};
 use syngraph_protocol::ledger::asset::{Asset, Version};
 use syngraph_protocol::ledger::finding::Finding;
 use syngraph_protocol::ledger::lineage::Link;
@@ -142,6 +142,7 @@ all_types! {
     terms: Terms,
     agreement: Agreement,
     agreement_version: AgreementVersion,
+    pin: Pin,
     metered: Metered,
     total: Total,
     event_day: EventDay,

@@ -14,7 +14,7 @@ use syngraph_protocol::ledger::agreement::terms::Party;
 use syngraph_protocol::ledger::agreement::*;
 use syngraph_protocol::ledger::asset::*;
 use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
-use syngraph_protocol::ledger::lineage::{DeclareLineage, Link, Parent, Relation};
+use syngraph_protocol::ledger::lineage::{DeclareLineage, LineageChange, Link, Parent, Relation};
 use syngraph_protocol::ledger::member::*;
 use syngraph_protocol::ledger::params::{Fee, Params};
 use syngraph_protocol::ledger::period::*;
@@ -265,7 +265,8 @@ records! {
     GrantRef { agreement, grant }
     Parent { version, relation, material, grant }
     DeclareLineage { child, parents }
-    Link { parent, royalty, from, since }
+    Link { parent, royalty, from, since, binds }
+    LineageChange { declared, royalties, absolute }
     Span { from, until }
     Territory { world, include, exclude }
     Party { member, role }
@@ -284,6 +285,7 @@ records! {
     Countersign { agreement, version, terms_hash }
     Amend { agreement, previous, terms, salt, deadline }
     InForce { version, span }
+    Pin { payer, grant, meter, currency }
     Agreement { proposer, since, versions, current, status, in_force }
     AgreementVersion { terms, salt, terms_hash, previous, signed_by, deadline, status, since }
     UsageContext { agreement, grant, version, act, purpose, territory, meter, payer }
@@ -345,7 +347,7 @@ choices! {
     }
     KeyPurpose { Root Validator Transport Journal; App }
     MemberStatus { Active Suspended Removed }
-    Change { ; AdmitMember Split }
+    Change { ; AdmitMember Split Lineage }
     AssetClass {
         Dataset Algorithm Model Adapter Pool Output EvaluationSet TrainingProcedure Document
     }
