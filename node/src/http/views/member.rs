@@ -4,10 +4,13 @@ use serde::Serialize;
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::ids::{EntryId, Height, Id, MemberId, PublicKey, Seq};
 use syngraph_protocol::ledger::Ledger;
+use syngraph_protocol::ledger::agreement::Royalty;
+use syngraph_protocol::ledger::lineage::Parent;
 use syngraph_protocol::ledger::member::{
     Key, KeyPurpose, Member, MemberProfile, MemberStatus, NodeKeys, Scope,
 };
 use syngraph_protocol::ledger::proposal::{Change, Proposal};
+use syngraph_protocol::money::Ppm;
 use syngraph_protocol::time::UtcMs;
 
 use super::MemberRef;
@@ -102,6 +105,7 @@ pub(in crate::http) struct ProposalView {
 enum ChangeView {
     AdmitMember { profile: MemberProfile },
     Split { asset: Id, asset_name: String, owners: Vec<OwnerView>, initial: bool },
+    Lineage { child: Id, parents: Vec<Parent>, royalties: Vec<Royalty>, absolute_ppm: Ppm },
 }
 
 /// Shows a proposal.
@@ -113,6 +117,12 @@ pub(in crate::http) fn proposal(ledger: &Ledger, id: Id, proposal: &Proposal) ->
             asset_name: super::asset_name(ledger, split.asset),
             owners: owners(ledger, &split.owners),
             initial: split.initial,
+        },
+        Change::Lineage(change) => ChangeView::Lineage {
+            child: change.declared.child,
+            parents: change.declared.parents.clone(),
+            royalties: change.royalties.clone(),
+            absolute_ppm: change.absolute,
         },
     };
     let approvals = proposal.approvals.iter().map(|member| MemberRef::new(ledger, *member));
