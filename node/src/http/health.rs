@@ -62,6 +62,8 @@ pub(super) struct StatusView {
     /// How many usage rows are sealed.
     rows_sealed: u64,
     ready: bool,
+    /// How many other members' nodes are connected to this one.
+    peers_connected: usize,
     /// Block time, not the node's clock.
     time: UtcMs,
 }
@@ -80,6 +82,7 @@ pub(super) async fn status(Gate(gate): Gate) -> Json<StatusView> {
         log_size: ledger.log_size(),
         rows_sealed: ledger.rows_sealed(),
         ready: snapshot.readiness == Readiness::Ready,
+        peers_connected: snapshot.connected.len(),
         time: ledger.time(),
     })
 }
