@@ -2,6 +2,7 @@
 
 mod agreement;
 mod archive;
+mod ceremony;
 mod crash;
 mod demo;
 mod doors;

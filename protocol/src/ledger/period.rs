@@ -4,10 +4,13 @@
 //! open ─month ends─▶ in grace ─ClosePeriod─▶ closed ─Settle─▶ settled
 //! ```
 //!
-//! *Invariants.* Closing rates every line of the month once, and distributes each charge
-//! by the lineage and owners of that month. A line whose graph cannot be distributed is
-//! held with a finding and stops nobody else's. Settling pays whole minor units per pair
-//! and carries the residue visibly.
+//! *Invariants.* Months are closed in order, so that what counts over all months (a
+//! lifetime's minimum and cap, an advance) counts the same for everybody; a month without
+//! any charge may be left out. Closing rates every line of the month once, and
+//! distributes each charge by the lineage and owners of that month. No line is free for
+//! being absurd: what it charges and what it names is bounded, not refused. A line whose
+//! graph cannot be distributed is held with a finding and stops nobody else's. Settling
+//! pays whole minor units per pair and carries the residue visibly.
 //!
 //! *Deliberately absent:* corrections of closed months, escrow, and due dates.
 
@@ -15,21 +18,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{self, Severity, Subject};
-use super::royalty::dynamic::UNOBSERVED;
+use super::finding::{self, Subject};
+use super::royalty::Price;
 use super::royalty::netting::{self, Carry, Obligation, Payment};
 use super::royalty::waterfall::Share;
 use super::table::Record;
-use super::{At, Event, Ledger, Refusal};
+use super::{At, Event, Ledger, Refusal, agreement, usage};
 use crate::codec;
 use crate::ids::{Hash, Height, Id, MemberId};
 use crate::merkle;
 use crate::money::{Currency, Micro, Minor, MoneyError, Ppm};
 use crate::name::Name;
 use crate::refusal::refusals;
-use crate::time::Month;
+use crate::time::{Month, Span};
 
 mod line;
+
+use line::Draft;
 
 /// Closes a calendar month; any member may, once its grace has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +154,7 @@ refusals! {
     PeriodError {
         Date { month: Month } = "PER-DATE": "{month} is outside the years 0 to 9999",
         Grace { month: Month } = "PER-GRACE": "{month} and its grace have not ended",
+        Order { open: Month } = "PER-ORDER": "months are closed in order, and {open} is the oldest that is open",
         Closed { month: Month } = "PER-CLOSED": "{month} is already closed",
         Open { month: Month } = "PER-OPEN": "{month} is not closed",
         Settled { month: Month } = "PER-SETTLED": "{month} is already settled",
@@ -165,31 +171,57 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     if at.time < span.until.plus_ms(ledger.params().period_grace_ms) {
         return Err(PeriodError::Grace { month }.into());
     }
-    let lines = line::lines_of(ledger, month);
-    let accruals = accruals_of(&lines)?;
-    let totals = lines.iter().map(|(key, line)| total_with(ledger, key, line));
+    check_order(ledger, month, span)?;
+    let drafts = line::lines_of(ledger, month);
+    let accruals = accruals_of(&drafts)?;
+    let totals = drafts.iter().map(|draft| total_with(ledger, &draft.key, &draft.line));
     let totals = totals.collect::<Result<Vec<_>, MoneyError>>()?;
-    let leaves = lines.iter().map(|line| merkle::leaf_hash(&codec::encode(line)));
+    let leaves = drafts.iter().map(|draft| merkle::leaf_hash(&codec::encode(&(&draft.key, &draft.line))));
     let statement = merkle::root(&leaves.collect::<Vec<_>>());
-    let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    let count = u64::try_from(drafts.len()).unwrap_or(u64::MAX);
     let period = Period { closed: at.height, lines: count, statement, settled: None };
     ledger.periods.put(month, period);
+    ledger.chain_mut().open_month = month.next();
     for ((currency, payer, payee), owed) in accruals {
         ledger.accruals.put((month, currency, payer, payee), Accrual(owed));
     }
-    for ((key, line), total) in lines.into_iter().zip(totals) {
-        post(ledger, key, line, total);
+    for (draft, total) in drafts.into_iter().zip(totals) {
+        post(ledger, draft, total);
     }
     ledger.emit(Event::PeriodClosed { month });
     Ok(())
 }
 
+/// A month can be closed if no later one is, and if those before it that are still open
+/// have nothing to charge.
+fn check_order(ledger: &Ledger, month: Month, span: Span) -> Result<(), PeriodError> {
+    let open = ledger.open_month();
+    let before = open.span().map(|first| Span { from: first.from, until: span.from });
+    let charges = before.is_some_and(|before| before.from < before.until && is_due(ledger, before));
+    if month < open || charges || usage::is_charged_between(ledger, open, month) {
+        return Err(PeriodError::Order { open });
+    }
+    Ok(())
+}
+
+/// Whether some agreement charges for a span even without use.
+fn is_due(ledger: &Ledger, span: Span) -> bool {
+    let is_due = |payment: &agreement::Payment| {
+        matches!(payment.term.price, Price::Flat(_)) || payment.term.minimum.is_some()
+    };
+    ledger.agreements.iter().any(|(id, agreement)| {
+        let mut held = agreement.in_force.iter().filter(|held| held.span.overlaps(&span));
+        held.any(|held| {
+            let signed = ledger.terms.get(&(*id, held.version));
+            signed.is_some_and(|signed| signed.terms.payments.iter().any(is_due))
+        })
+    })
+}
+
 /// What each payer owes each payee, over all lines.
-fn accruals_of(
-    lines: &[(LineKey, Line)],
-) -> Result<BTreeMap<(Currency, MemberId, MemberId), Micro>, MoneyError> {
+fn accruals_of(drafts: &[Draft]) -> Result<BTreeMap<(Currency, MemberId, MemberId), Micro>, MoneyError> {
     let mut owed: BTreeMap<_, Micro> = BTreeMap::new();
-    for ((_, _, _, payer), line) in lines {
+    for Draft { key: (_, _, _, payer), line, .. } in drafts {
         for share in line.shares.iter().filter(|share| share.member != *payer) {
             let sum = owed.entry((line.currency, *payer, share.member)).or_default();
             *sum = sum.checked_add(share.micros)?;
@@ -208,15 +240,13 @@ fn total_with(ledger: &Ledger, key: &LineKey, line: &Line) -> Result<LineTotal, 
     })
 }
 
-/// Stores a line, its running total, and a finding if it is held.
-fn post(ledger: &mut Ledger, key: LineKey, line: Line, total: LineTotal) {
+/// Stores a line, its running total, and what was found.
+fn post(ledger: &mut Ledger, draft: Draft, total: LineTotal) {
+    let Draft { key, line, found } = draft;
     let (month, agreement, term, payer) = key.clone();
     let subject = Subject::Use { agreement, grant: line.grant, member: payer, month };
-    if line.multiplier.is_some() {
-        finding::record(ledger, UNOBSERVED, Severity::W, subject.clone(), 0, line.quantity);
-    }
-    if line.held.is_some() {
-        finding::record(ledger, "LINE-HELD", Severity::E, subject, 0, line.quantity);
+    for (rule, severity) in found {
+        finding::record(ledger, rule, severity, subject.clone(), 0, line.quantity);
     }
     ledger.line_totals.put((agreement, term, payer), total);
     ledger.lines.put(key, line);
