@@ -35,6 +35,7 @@ mod store;
 mod telemetry;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use syngraph_config::node::{
@@ -125,14 +126,15 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let height = recovered.ledger.height();
     let consensus = consensus_settings(&dir, &files.config, &neighbours, height);
     let Started { engine, events, mut ended } = consensus::start(consensus, identity).await?;
-    let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
+    let snapshot =
+        Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
     let info = NodeInfo {
         member: me,
         name: files.config.name.clone(),
         network: recovered.ledger.network(),
         genesis_toml: files.genesis_toml.clone(),
     };
-    let (gate, doors) = gate::open(snapshot, store.reader(), info);
+    let (gate, doors) = gate::open(snapshot, store.reader(), info, watch(engine.clone()));
     let Recovered { ledger, pending, undecided, .. } = recovered;
     let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
     let port = peers.clone();
@@ -247,6 +249,11 @@ fn consensus_settings(
         vote_timeout: Duration::from_millis(config.consensus.vote_timeout_ms),
         wal: dir.wal(),
     }
+}
+
+/// What doors are told of the consensus step.
+fn watch(engine: Engine) -> gate::Watch {
+    Arc::new(move || engine.progress())
 }
 
 /// The core gets a thread of its own, since it writes to disk between its answers. What
