@@ -10,11 +10,12 @@
 //! | answers being written | [`ANSWERS_IN_FLIGHT_MAX`] × [`RESPONSE_BYTES_MAX`] | 32.8 |
 //! | streams' windows | [`CONNECTIONS_PER_PEER_MAX`] × [`STREAMS_PER_CONNECTION_MAX`] × 256 KiB | 16.0 |
 //!
-//! That is 113 MiB a member, of bytes as they travel. Entries that wait for the core are
-//! decoded, which takes up to three times their bytes. Two messages are decoded at once,
-//! each in up to five times its bytes, whoever sent them: 82 MiB. Strangers hold a
-//! handshake each, [`HANDSHAKES_MAX`] in all. Entries in asks and answers that wait to be
-//! sent are shared with the core.
+//! That is 113 MiB a member, of bytes as they travel. What waits for the core is decoded
+//! already, and an entry then takes up to four times its bytes (the shortest do): for four
+//! full answers and four full requests, 110 MiB more. Two messages are decoded at once, each
+//! in up to five times its bytes, whoever sent them: 82 MiB. Strangers hold a handshake each,
+//! [`HANDSHAKES_MAX`] in all. Entries in asks and answers that wait to be sent are shared
+//! with the core.
 
 use std::time::Duration;
 

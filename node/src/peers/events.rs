@@ -214,6 +214,11 @@ impl Task {
 /// Notes that a peer was not reached: its name is unknown, nobody answers at its address, or
 /// another node does.
 pub(super) fn fail_dial(peer: &mut Peer, error: &dyn std::fmt::Display, timing: Timing) {
-    tracing::debug!(member = %peer.member, address = %peer.address, %error, "no connection to a peer");
     peer.dialling.fail(Instant::now(), jitter(), &timing);
+    let (member, address) = (peer.member, &peer.address);
+    if peer.dialling.is_worth_telling() {
+        tracing::warn!(%member, %address, %error, "cannot reach a peer; this node goes on trying");
+    } else {
+        tracing::debug!(%member, %address, %error, "no connection to a peer");
+    }
 }

@@ -135,9 +135,12 @@ impl Task {
                 Ok((bytes, entries)) => {
                     let len = bytes.len();
                     let exchange = &mut self.swarm.behaviour_mut().exchange;
-                    // If nobody waits any more, the library says so of the request.
-                    if exchange.send_response(channel, Frame::Whole(bytes)).is_ok() {
-                        self.around.metrics.sent(len, entries);
+                    match exchange.send_response(channel, Frame::Whole(bytes)) {
+                        Ok(()) => self.around.metrics.sent(len, entries),
+                        // Nobody waits for it any more.
+                        Err(_) => {
+                            peer.mail.request_ended(request);
+                        }
                     }
                 }
                 Err(error) => {
