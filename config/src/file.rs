@@ -1,4 +1,4 @@
-//! Reading a TOML file into a typed value, with errors that name file, line and field.
+//! TOML files and typed values, with errors that name file, line and field.
 //!
 //! *Invariants.* A file is read once, up to a limit, and never guessed at: unknown fields
 //! are the types' own business (`deny_unknown_fields`).
@@ -6,11 +6,13 @@
 //! *Deliberately absent:* what any particular file means.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::write;
 
 /// Longest configuration or genesis file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -44,6 +46,20 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// There is a file of this name, and none is overwritten.
+    #[error("{}: exists already, and is not overwritten", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("{}: not written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A value that TOML cannot say.
     #[error("not writable as TOML: {problem}")]
     Unwritable {
@@ -64,6 +80,8 @@ impl ConfigError {
             Self::Read { .. } => "CFG-READ",
             Self::TooLong { .. } => "CFG-TOO-LONG",
             Self::Syntax { .. } => "CFG-SYNTAX",
+            Self::Exists { .. } => "CFG-EXISTS",
+            Self::Write { .. } => "CFG-WRITE",
             Self::Unwritable { .. } => "CFG-UNWRITABLE",
         }
     }
@@ -102,6 +120,25 @@ pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigEr
 /// `CFG-UNWRITABLE` for what TOML cannot say.
 pub fn to_toml<T: Serialize>(value: &T) -> Result<String, ConfigError> {
     toml::to_string(value).map_err(|error| ConfigError::Unwritable { problem: error.to_string() })
+}
+
+/// Writes a file that is not there yet; it may be read by everybody.
+///
+/// # Errors
+/// `CFG-EXISTS`, `CFG-WRITE`.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), ConfigError> {
+    write::create(path, write::PUBLIC, text).map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => ConfigError::Exists { path: path.to_owned() },
+        _ => ConfigError::Write { path: path.to_owned(), source },
+    })
+}
+
+/// Puts new text in place of a file.
+///
+/// # Errors
+/// `CFG-WRITE`; the file is then as it was.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), ConfigError> {
+    write::replace(path, text).map_err(|source| ConfigError::Write { path: path.to_owned(), source })
 }
 
 /// Line (from 1) and field of a place in TOML text.

@@ -52,6 +52,28 @@ pub fn parse_genesis(text: &str, path: &Path) -> Result<Genesis, ConfigError> {
     file::parse(text, path)
 }
 
+/// What stands above a genesis that the ceremony writes.
+const HEADER: &str = "\
+# The founding document of a Syngraph network. What the founders sign is its [charter]:
+# whoever changes a value there must have it signed again by all. Comments don't count.
+";
+
+/// Writes a genesis into a file that is not there yet.
+///
+/// # Errors
+/// `CFG-EXISTS`, `CFG-WRITE`.
+pub fn create_genesis(path: &Path, genesis: &Genesis) -> Result<(), ConfigError> {
+    file::create(path, &format!("{HEADER}{}", to_toml(genesis)?))
+}
+
+/// Writes a genesis in place of the one that a file has.
+///
+/// # Errors
+/// `CFG-WRITE`; the file is then as it was.
+pub fn replace_genesis(path: &Path, genesis: &Genesis) -> Result<(), ConfigError> {
+    file::replace(path, &format!("{HEADER}{}", to_toml(genesis)?))
+}
+
 /// The text of a genesis file.
 ///
 /// # Errors

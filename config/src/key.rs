@@ -14,9 +14,8 @@
 //! *Deliberately absent:* what the key may do. The ledger says; `purpose` is a note for
 //! people.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +23,13 @@ use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::ids::{Hash, PublicKey};
 
 use crate::file::{self, ConfigError};
+use crate::write;
 
 /// The version of the file that this code writes and reads.
 const KEY_FILE_VERSION: u16 = 1;
+
+/// What stands above a key.
+const HEADER: &str = "# A private key of Syngraph: whoever reads it can sign in its owner's name.\n";
 
 /// Why a key cannot be read, made or stored.
 #[derive(Debug, thiserror::Error)]
@@ -159,13 +162,8 @@ impl Key {
         let purpose = self.purpose.clone();
         let contents = KeyFile { version: KEY_FILE_VERSION, purpose, public: self.public(), seed };
         let text = file::to_toml(&contents)?;
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(write_error)?;
-        file.write_all(b"# A private key of Syngraph: whoever reads it can sign in its owner's name.\n")
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(parent(path))?.sync_all())
-            .map_err(write_error)
+        let text = format!("{HEADER}{text}");
+        write::create(path, write::PRIVATE, &text).map_err(write_error)
     }
 
     /// Reads a key file.
@@ -189,11 +187,6 @@ impl Key {
         }
         Ok(key)
     }
-}
-
-/// The folder that a file lies in.
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@
 
 pub mod address;
 mod check;
+pub mod init;
+pub mod introduce;
+pub mod survey;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -187,7 +190,19 @@ impl NodeDir {
     /// A key: `root`, `validator`, `transport` or `journal`.
     #[must_use]
     pub fn key(&self, purpose: &str) -> PathBuf {
-        self.0.join("keys").join(format!("{purpose}.toml"))
+        self.keys().join(format!("{purpose}.toml"))
+    }
+
+    /// The folder of keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// The card of the node's member.
+    #[must_use]
+    pub fn card(&self) -> PathBuf {
+        self.0.join("member.toml")
     }
 
     /// The engine's write-ahead log.

@@ -1,10 +1,16 @@
 //! The command line of `syngraphd`.
 
+mod operator;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use syngraph_config::node::Overrides;
+
+pub use self::operator::{
+    AddArgs, CheckArgs, GenesisCommand, InitArgs, MergeArgs, NewArgs, PeerCommand, SignArgs, StatusArgs,
+};
 
 /// A member's node of a Syngraph consortium.
 #[derive(Debug, Parser)]
@@ -35,6 +41,10 @@ pub fn complete(shell: clap_complete::Shell) {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Makes a member's node: its keys, its configuration, and its member's card.
+    #[command(after_help = "Example:\n  syngraphd init --dir /var/lib/syngraph --name Birch \
+        --jurisdiction FR --peers 0.0.0.0:8442 --consensus 0.0.0.0:8441 --advertise node.birch.example")]
+    Init(InitArgs),
     /// Runs the node of a directory until it is told to stop.
     #[command(after_help = "Example:\n  syngraphd run --dir /var/lib/syngraph")]
     Run(RunArgs),
@@ -43,7 +53,16 @@ pub enum Command {
     Demo(DemoArgs),
     /// Reads a node's configuration, genesis and keys, and says what is wrong with them.
     #[command(after_help = "Example:\n  syngraphd check-config --dir /var/lib/syngraph")]
-    CheckConfig(RunArgs),
+    CheckConfig(CheckConfigArgs),
+    /// Asks a running node where it stands.
+    #[command(after_help = "Example:\n  syngraphd status --stall")]
+    Status(StatusArgs),
+    /// Works on the list of other members' nodes.
+    Peer {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: PeerCommand,
+    },
     /// Works on founding documents.
     Genesis {
         /// What to do with it.
@@ -55,17 +74,6 @@ pub enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-    },
-}
-
-/// What to do with a founding document.
-#[derive(Debug, Subcommand)]
-pub enum GenesisCommand {
-    /// Checks a genesis file and every founder's signature, and prints the network's id.
-    #[command(after_help = "Example:\n  syngraphd genesis check genesis.toml")]
-    Check {
-        /// The file.
-        file: PathBuf,
     },
 }
 
@@ -92,6 +100,17 @@ impl RunArgs {
     pub const fn overrides(&self) -> Overrides {
         Overrides { http: self.http, peers: self.peers, consensus: self.consensus }
     }
+}
+
+/// Which node's files are checked.
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// Which node, and what goes before its configuration.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to show the main job.
@@ -122,9 +141,17 @@ mod tests {
     fn the_command_line_is_consistent_and_every_command_has_an_example() {
         let mut command = Cli::command();
         command.clone().debug_assert();
-        for sub in command.get_subcommands_mut().filter(|sub| !sub.has_subcommands()) {
+        let mut open: Vec<&mut clap::Command> = command.get_subcommands_mut().collect();
+        let mut seen = 0;
+        while let Some(sub) = open.pop() {
+            seen += 1;
+            if sub.has_subcommands() {
+                open.extend(sub.get_subcommands_mut());
+                continue;
+            }
             let help = sub.render_long_help().to_string();
             assert!(sub.get_name() == "help" || help.contains("Example"), "{}", sub.get_name());
         }
+        assert!(seen > 12, "commands below commands are looked at too");
     }
 }

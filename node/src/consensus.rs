@@ -32,5 +32,5 @@ mod signer;
 mod tests;
 
 pub(crate) use engine::{ConsensusError, Engine, Identity, Started, start};
-pub(crate) use event::{Event, Judged, Reply, Start, SyncVerdict};
+pub use event::{Event, Evidence, Judged, Reply, Signed, Start, SyncVerdict};
 pub(crate) use settings::Settings;

@@ -23,6 +23,7 @@ mod evidence;
 pub mod ports;
 mod proposals;
 mod replication;
+mod restore;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ use self::doors::Awaiting;
 use self::evidence::Reported;
 use self::ports::{Disk, Input, Now, Peers, Voting};
 use self::proposals::Unjudged;
-pub(crate) use self::run::Sources;
+pub use self::restore::restore;
+pub(crate) use self::run::{Sources, run};
 use crate::chain::{Chain, DecideError};
 use crate::consensus::{Event, Reply, Start};
 use crate::gate::{Readiness, Snapshot};
@@ -248,7 +250,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
 
     /// When [`Self::settle`] has something to do although nothing happens.
     pub fn wake_at(&self, now: Now) -> Option<Instant> {
-        let early = self.early.map(|until| now.instant + wait_ms(until.as_ms() - now.wall.as_ms()));
+        let early = self.early.map(|until| now.instant + wait_ms(until.since_ms(now.wall)));
         let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
         early.into_iter().chain(self.next_start()).chain(self.replicas.wake_at(view)).min()
     }

@@ -36,7 +36,7 @@ pub(crate) const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 /// What outside doors may ask of the core thread.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub enum Command {
     /// Take these entries into their journals, in this order. The answer has one
     /// admission per entry, in the same order, sent once the new ones are durable.
     Submit {
@@ -72,18 +72,18 @@ pub(crate) enum Command {
 
 /// An entry that is held and not sealed.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub struct Held {
     /// The entry.
-    pub(crate) entry: VerifiedEntry,
+    pub entry: VerifiedEntry,
     /// Whether it is only parked: its key is not known yet and nothing is promised.
-    pub(crate) parked: bool,
+    pub parked: bool,
     /// Whether nodes with a quorum of the power have it on disk.
-    pub(crate) replicated: bool,
+    pub replicated: bool,
 }
 
 /// What became of one submitted entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub enum Admission {
     /// Taken and durable here.
     New {
         /// The entry.
@@ -128,16 +128,16 @@ pub(crate) enum Admission {
 
 /// The latest decided state, as readers see it.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     /// The ledger after the last block that the store holds.
-    pub(crate) ledger: Ledger,
+    pub ledger: Ledger,
     /// Whether the node takes part.
-    pub(crate) readiness: Readiness,
+    pub readiness: Readiness,
 }
 
 /// Whether the node takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Readiness {
+pub enum Readiness {
     /// Recovered, the engine not yet started.
     Starting,
     /// Recovered, and the engine runs.
@@ -280,5 +280,15 @@ impl Gate {
             mpsc::error::TrySendError::Closed(_) => GateError::Closed,
         })?;
         answer.await.map_err(|_| GateError::Closed)
+    }
+}
+
+impl Snapshot {
+    /// Whether this member alone holds a quorum of the voting power. Then what its node
+    /// holds durably is replicated in the sense of the design: nodes with a quorum of
+    /// the power have it on disk.
+    pub(crate) fn is_quorum_alone(&self, member: MemberId) -> bool {
+        let voters = self.ledger.voters();
+        voters.is_quorum(voters.power_of([member]))
     }
 }

@@ -17,35 +17,38 @@
 //! close → engine ends → core ends, and closes the store → peer port closes.
 
 pub mod args;
-mod chain;
+pub mod chain;
 mod consensus;
-mod core;
+pub mod core;
 pub mod demo;
-mod gate;
+pub mod gate;
 mod http;
-mod journals;
+pub mod journals;
+pub mod operator;
 mod pace;
+mod peers;
+pub mod replicas;
 mod store;
 mod telemetry;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use syngraph_config::node::{NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides, load_node};
+use syngraph_config::node::{self as config, NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides};
+use syngraph_config::node::{PeerConfig, load_node};
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::ids::{MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
-use syngraph_protocol::ledger::member::KeyPurpose;
+use syngraph_protocol::ledger::member::{self, KeyPurpose};
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
-use crate::chain::Chain;
-use crate::consensus::{ConsensusError, Identity, Settings, Started};
-use crate::core::{Core, CoreError};
+use crate::consensus::{ConsensusError, Engine, Identity, Settings, Started};
+use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
-use crate::journals::Journals;
+use crate::peers::PeersError;
 use crate::store::{Recovered, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -81,7 +84,7 @@ macro_rules! node_error_from {
     };
 }
 
-node_error_from!(NodeFilesError, HttpError, StoreError, ConsensusError, CoreError);
+node_error_from!(NodeFilesError, HttpError, StoreError, ConsensusError, PeersError, CoreError);
 
 /// Runs the node of a directory until `stop` resolves or it cannot go on. `overrides` go
 /// before its configuration.
@@ -114,13 +117,24 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
         consensus::start(settings(&dir, &files.config), identity).await?;
     let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
     let network = recovered.ledger.network();
-    let NodeFiles { config, genesis_toml, .. } = files;
-    let info = NodeInfo { member: me, name: config.name, network, genesis_toml };
+    let info = NodeInfo {
+        member: me,
+        name: files.config.name.clone(),
+        network,
+        genesis_toml: files.genesis_toml.clone(),
+    };
+    let peers::Started { peers, events: peer_events, ended: peers_ended, .. } =
+        peers::start(peer_settings(&files, &recovered.ledger, me, store.reader(), &metrics)).await?;
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
-    let (chain, journals) = block_in_place(|| restore(me, recovered));
-    let core = Core::new(me, chain, journals, store, engine.clone(), doors, metrics);
+    let Recovered { ledger, pending, undecided, .. } = recovered;
+    let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
+    let own = Own { member: me, journal: files.journal.secret().clone() };
+    let gate::Core { commands, snapshot } = doors;
+    let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
+    let port = parts.peers.clone();
+    let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
-    let mut core = spawn_core(core, events, core_stops)?;
+    let mut core = spawn_core(parts, sources, core_stops)?;
     server.open(gate);
 
     let why = tokio::select! {
@@ -143,6 +157,9 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
             result => flatten(result)?,
         },
     }
+    port.stop();
+    // It has nobody to tell any more.
+    peers_ended.await.ok();
     doors_closed?;
     tracing::info!("stopped");
     Ok(())
@@ -177,6 +194,50 @@ fn seed_of(transport: &SecretKey) -> [u8; 32] {
     transport.to_seed()
 }
 
+/// The configured nodes that belong to members, by the state.
+fn neighbours<'a>(ledger: &Ledger, config: &'a NodeConfig) -> Vec<(MemberId, &'a PeerConfig)> {
+    let owner = |peer: &PeerConfig| {
+        let key = ledger.keys.get(&peer.transport).filter(|key| key.purpose == KeyPurpose::Transport)?;
+        member::active(ledger, key.member).is_ok().then_some(key.member)
+    };
+    let mut known = Vec::new();
+    for peer in &config.peer {
+        match owner(peer) {
+            Some(member) => known.push((member, peer)),
+            None => tracing::warn!(name = peer.name, key = %peer.transport, "a configured peer is no member"),
+        }
+    }
+    known
+}
+
+fn peer_settings(
+    files: &NodeFiles,
+    ledger: &Ledger,
+    me: MemberId,
+    log: store::Reader,
+    metrics: &Metrics,
+) -> peers::Settings {
+    let address = |(member, peer): (MemberId, &PeerConfig)| peers::PeerAddress {
+        member,
+        transport: peer.transport,
+        address: peer.peers.clone(),
+    };
+    let config = &files.config;
+    peers::Settings {
+        listen: config.peers.listen,
+        transport: match config.peers.transport {
+            config::Transport::Tcp => peers::Transport::Tcp,
+            config::Transport::Quic => peers::Transport::Quic,
+        },
+        network: ledger.network(),
+        seed: seed_of(files.transport.secret()),
+        me,
+        peers: neighbours(ledger, config).into_iter().map(address).collect(),
+        log,
+        metrics: metrics.peers().clone(),
+    }
+}
+
 fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
     let listen = config.consensus.listen;
     let family = if listen.is_ipv4() { "ip4" } else { "ip6" };
@@ -190,44 +251,18 @@ fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
     }
 }
 
-/// Puts back what was durable: entries ahead of the chain, and blocks that were proposed
-/// or judged and not decided. They are executed again, so that the node proposes what it
-/// proposed and the engine's log finds what it names.
-fn restore(me: MemberId, recovered: Recovered) -> (Chain, Journals) {
-    let Recovered { ledger, pending, undecided, .. } = recovered;
-    let mut journals = Journals::new(me);
-    for entry in pending {
-        let (journal, seq) = (entry.head().journal, entry.head().seq);
-        if let Err(link) = journals.restore(&ledger, entry) {
-            tracing::warn!(%journal, %seq, %link, "an entry in the log continues no journal");
-        }
-    }
-    let mut chain = Chain::new(me, ledger);
-    for block in undecided {
-        let id = block.id();
-        match journals.under(chain.ledger(), &block.cut) {
-            Ok(entries) => {
-                let verdict = chain.judge(&block, entries);
-                tracing::info!(block = %id, ?verdict, "executed an undecided block again");
-            }
-            Err(missing) => tracing::warn!(block = %id, ?missing, "an undecided block lacks entries"),
-        }
-    }
-    (chain, journals)
-}
-
 /// The core gets a thread of its own, since it writes to disk between its answers. What
 /// it ends with comes through the channel; a channel that closes empty means a panic.
 fn spawn_core(
-    core: Core,
-    events: mpsc::Receiver<consensus::Event>,
+    parts: Parts<Store, Engine, peers::Handle>,
+    sources: Sources,
     stop: oneshot::Receiver<()>,
 ) -> Result<oneshot::Receiver<Result<(), CoreError>>, NodeError> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
     let (done, result) = oneshot::channel();
     let body = move || {
         // Nobody to tell: the process is already going down.
-        done.send(runtime.block_on(core.run(events, stop))).ok();
+        done.send(runtime.block_on(core::run(parts, sources, stop))).ok();
     };
     std::thread::Builder::new().name("core".to_owned()).spawn(body).map_err(no_thread)?;
     Ok(result)

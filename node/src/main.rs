@@ -1,19 +1,17 @@
-//! `syngraphd`: runs a node, or shows the main job.
+//! `syngraphd`: makes and runs a node, founds a network, or shows the main job.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use syngraph_config::genesis::load_genesis;
-use syngraph_config::node::{NodeDir, load_node};
-use syngraph_node::args::{self, Cli, Command, GenesisCommand, RunArgs};
+use syngraph_node::args::{self, Cli, Command};
+use syngraph_node::operator::{self, Answer, OperatorError};
 use syngraph_node::{LogFormat, demo, init_logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     match start(args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing to do about a closed stderr.
             writeln!(std::io::stderr(), "syngraphd: {error:#}").ok();
@@ -22,24 +20,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> anyhow::Result<()> {
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let format = if cli.log_json { LogFormat::Json } else { LogFormat::Text };
     init_logging(format, cli.log.as_deref()).map_err(|error| {
         let rule = error.rule();
         anyhow::Error::new(error).context(rule)
     })?;
     match cli.command {
+        Command::Init(args) => return tell(operator::init(&args)),
+        Command::CheckConfig(args) => return tell(Ok(operator::check_config(&args))),
+        Command::Genesis { command } => return tell(operator::genesis(&command)),
+        Command::Peer { command } => return tell(operator::peer(&command)),
+        Command::Status(args) => return tell(operator::status(&args)),
         Command::Run(args) => {
-            block_on(run(&args.dir, &args.overrides(), interrupted()?))?.context("the node of this directory")
+            block_on(run(&args.dir, &args.overrides(), interrupted()?))?
+                .context("the node of this directory")?;
         }
-        Command::Demo(args) => block_on(demo::show(&args, interrupted()?))?.context("the demo"),
-        Command::CheckConfig(args) => check_config(&args),
-        Command::Genesis { command: GenesisCommand::Check { file } } => check_genesis(&file),
-        Command::Completions { shell } => {
-            args::complete(shell);
-            Ok(())
-        }
+        Command::Demo(args) => block_on(demo::show(&args, interrupted()?))?.context("the demo")?,
+        Command::Completions { shell } => args::complete(shell),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a future on a runtime of its own.
@@ -66,19 +66,12 @@ fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-fn check_config(args: &RunArgs) -> anyhow::Result<()> {
-    let files = load_node(&NodeDir::new(&args.dir), &args.overrides())
-        .map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
-    let network = files.genesis.charter.network();
-    writeln!(std::io::stdout(), "{}: sound, network {network}", args.dir.display())?;
-    Ok(())
-}
-
-fn check_genesis(file: &Path) -> anyhow::Result<()> {
-    let genesis = load_genesis(file).map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
-    let network =
-        genesis.verify().map_err(|error| anyhow::anyhow!("{}: {}: {error}", error.rule(), file.display()))?;
-    let founders = genesis.charter.members.len();
-    writeln!(std::io::stdout(), "network {network}, signed by all {founders} founders")?;
-    Ok(())
+/// Says what an operator's command has to say.
+fn tell(result: Result<Answer, OperatorError>) -> anyhow::Result<ExitCode> {
+    let answer = result.map_err(|error| anyhow::anyhow!("{}: {error}", error.rule()))?;
+    for note in &answer.notes {
+        writeln!(std::io::stderr(), "syngraphd: {note}")?;
+    }
+    writeln!(std::io::stdout(), "{}", answer.data)?;
+    Ok(if answer.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -37,11 +37,7 @@ impl<Q> Pace<Q> {
     /// When the next height may begin; none while a height is under way.
     ///
     /// `ready_at` says from when on there is something to seal.
-    pub(crate) fn due(
-        &self,
-        params: &Params,
-        ready_at: impl FnOnce() -> Option<Instant>,
-    ) -> Option<Instant> {
+    pub(crate) fn due(&self, params: &Params, ready_at: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
         self.held.as_ref()?;
         let after = |ms: u32| self.last_block + Duration::from_millis(ms.into());
         let heartbeat = after(params.heartbeat_ms);

@@ -84,7 +84,7 @@ enum Asked {
 }
 
 /// A connected node, as it describes itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Peer {
     /// Its last announcement of each journal, beyond what is sealed here.
     held: BTreeMap<PublicKey, CutPoint>,
@@ -138,7 +138,7 @@ impl Replicas {
             fresh: Vec::new(),
             replicated: Replicated::new(),
             asking: Asking::default(),
-            catching_up: CatchingUp::default(),
+            catching_up: CatchingUp::new(),
             begun: Height::GENESIS,
         }
     }
@@ -157,7 +157,7 @@ impl Replicas {
     /// A member's node is connected: it is told everything.
     pub fn up(&mut self, member: MemberId, view: View<'_>) {
         let untold = view.journals.ahead().collect();
-        self.peers.insert(member, Peer { untold, untold_height: true, ..Peer::default() });
+        self.peers.insert(member, Peer::new(untold));
     }
 
     /// It no longer is. What it was asked fails by its own event.
@@ -296,6 +296,7 @@ impl Replicas {
         if to != from {
             return None;
         }
+        let sealed = matches!(asked, Asked::Log);
         let failed = !matches!(response, Some(Response::Taken | Response::Entries(_)));
         match asked {
             Asked::Push(journals) => self.push_ended(from, &journals, failed),
@@ -308,9 +309,7 @@ impl Replicas {
             Asked::Log => self.catching_up.answered(from, response.as_ref(), view),
         }
         match response {
-            Some(Response::Entries(entries)) => {
-                Some(Arrived { sealed: matches!(asked, Asked::Log), entries })
-            }
+            Some(Response::Entries(entries)) => Some(Arrived { sealed, entries }),
             _ => None,
         }
     }
@@ -391,6 +390,20 @@ impl Replicas {
 }
 
 impl Peer {
+    const fn new(untold: BTreeSet<PublicKey>) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            supports: BTreeMap::new(),
+            pushed: BTreeMap::new(),
+            pushes: 0,
+            untold,
+            untold_height: true,
+            announcing: false,
+            height: Height::GENESIS,
+            log_size: 0,
+        }
+    }
+
     fn has_to_be_told(&self) -> bool {
         !self.announcing && (self.untold_height || !self.untold.is_empty())
     }

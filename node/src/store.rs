@@ -38,7 +38,7 @@ mod unsealed;
 use std::path::PathBuf;
 
 use self::commit::Flushes;
-pub(crate) use self::error::StoreError;
+pub use self::error::StoreError;
 use self::lock::DirLock;
 use self::log::Log;
 pub(crate) use self::reader::Reader;

@@ -6,6 +6,8 @@
 //!
 //! *Deliberately absent:* the engine's own metrics, which have a registry of their own.
 
+mod peers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +21,8 @@ use prometheus_client::registry::{Registry, Unit};
 use syngraph_protocol::ledger::Ledger;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+pub(crate) use self::peers::PeerMetrics;
 
 /// What is logged unless the operator says otherwise: everything of note, and of the
 /// libraries only what went wrong. The engine's network calls it an error, several times a
@@ -112,7 +116,7 @@ struct LogLabel {
 
 /// Every metric of the node. Cheap to clone; all clones count together.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     registry: Arc<Registry>,
     height: Gauge,
     log_size: Gauge,
@@ -126,6 +130,7 @@ pub(crate) struct Metrics {
     block_execution_seconds: Histogram,
     block_entries: Histogram,
     fsync_seconds: Family<LogLabel, Histogram>,
+    peers: PeerMetrics,
 }
 
 /// 0.5 ms to 33 s, doubling.
@@ -154,6 +159,7 @@ impl Default for Metrics {
             block_execution_seconds: disk_histogram(),
             block_entries: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             fsync_seconds: Family::new_with_constructor(disk_histogram),
+            peers: PeerMetrics::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -178,9 +184,15 @@ impl Metrics {
         to.register_with_unit(name, help, Unit::Seconds, self.block_execution_seconds.clone());
         to.register("block_entries", "Entries of one block", self.block_entries.clone());
         to.register_with_unit("fsync", "One fdatasync", Unit::Seconds, self.fsync_seconds.clone());
+        self.peers.register(to);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "This program", version);
         registry
+    }
+
+    /// The figures of the peer port.
+    pub(crate) const fn peers(&self) -> &PeerMetrics {
+        &self.peers
     }
 
     /// One entry was taken.

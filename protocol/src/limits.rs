@@ -59,6 +59,11 @@ pub const PARENTS_MAX: usize = 10_000;
 pub const LINEAGE_DEPTH_MAX: usize = 64;
 /// Most versions that one walk through lineage visits.
 pub const LINEAGE_NODES_MAX: usize = 10_000;
+/// Most links that one walk through lineage follows.
+pub const LINEAGE_LINKS_MAX: usize = 20_000;
+/// Most links that the declarations of all members together follow in one block; each
+/// member may begin another walk until it has followed its share.
+pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 1_000_000;
 /// Most asset versions that one line of a statement names.
 pub const LINE_VERSIONS_MAX: usize = 1_024;
 /// Highest charge of one line, in micros: so many lines as there can be sum up below the

@@ -48,6 +48,7 @@ pub(super) fn table<'a>(proposals: impl IntoIterator<Item = &'a Value>) -> Table
     for proposal in proposals {
         let subject = match proposal["change"]["kind"].as_str() {
             Some("admit_member") => view::text(proposal, "/change/profile/name"),
+            Some("lineage") => view::text(proposal, "/change/child_asset"),
             _ => view::text(proposal, "/change/asset_name"),
         };
         let approvals = view::items(proposal, "/approvals").iter();

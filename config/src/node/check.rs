@@ -76,10 +76,10 @@ impl NodeConfigError {
 /// A refusal and the field it is about.
 #[derive(Debug)]
 pub(super) struct Found {
-    table: &'static str,
+    pub(super) table: &'static str,
     nth: usize,
     key: &'static str,
-    source: NodeConfigError,
+    pub(super) source: NodeConfigError,
 }
 
 impl Found {
@@ -112,7 +112,7 @@ pub(super) fn check(config: &NodeConfig, own: PublicKey) -> Result<(), Found> {
 }
 
 /// Every port is listened on once. Port 0 is a new one each time; QUIC is on UDP.
-fn check_listeners(config: &NodeConfig) -> Result<(), Found> {
+pub(super) fn check_listeners(config: &NodeConfig) -> Result<(), Found> {
     let quic = config.peers.transport == Transport::Quic;
     let peers = (!quic).then_some(("peers", config.peers.listen));
     let tcp = [("http", config.http.listen), ("consensus", config.consensus.listen)];
@@ -132,9 +132,10 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && (everywhere || one.ip() == other.ip())
 }
 
+/// A refusal and the field of `[[peer]]` that it is about.
 type FieldError = (&'static str, NodeConfigError);
 
-fn check_peer(
+pub(super) fn check_peer(
     peer: &PeerConfig,
     earlier: &[PeerConfig],
     transport: Transport,

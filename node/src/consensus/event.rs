@@ -11,15 +11,16 @@ use syngraph_protocol::ids::{BlockId, Height, MemberId, Signature};
 
 /// An answer that may be given at any later time, from any thread. Each [`Event`] says what dropping it
 /// means.
-pub(crate) struct Reply<T>(Box<dyn FnOnce(T) + Send>);
+pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
 
 impl<T> Reply<T> {
-    pub(super) fn new(answer: impl FnOnce(T) + Send + 'static) -> Self {
+    /// An answer that goes here.
+    pub fn new(answer: impl FnOnce(T) + Send + 'static) -> Self {
         Self(Box::new(answer))
     }
 
     /// Gives the answer. If the engine has gone on, or away, meanwhile, the answer is without effect.
-    pub(crate) fn send(self, answer: T) {
+    pub fn send(self, answer: T) {
         (self.0)(answer);
     }
 }
@@ -32,32 +33,32 @@ impl<T> fmt::Debug for Reply<T> {
 
 /// Where to begin.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
+pub struct Start {
     /// The height to decide next.
-    pub(crate) height: Height,
+    pub height: Height,
     /// Who votes on it. An empty set stops the engine.
-    pub(crate) voters: MemberSet,
+    pub voters: MemberSet,
 }
 
 /// The verdict on a proposed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Judged {
+pub struct Judged {
     /// The height it was proposed for.
-    pub(crate) height: Height,
+    pub height: Height,
     /// A round it was proposed in. The verdict serves every round of the height.
-    pub(crate) round: u32,
+    pub round: u32,
     /// Who proposed it there.
-    pub(crate) proposer: MemberId,
+    pub proposer: MemberId,
     /// The block.
-    pub(crate) block: BlockId,
+    pub block: BlockId,
     /// Whether it may be voted for. *Invalid* is written to the engine's log and never taken back: data
     /// that is missing, or a clock that disagrees, is no reason for it. Withhold the verdict instead.
-    pub(crate) valid: bool,
+    pub valid: bool,
 }
 
 /// The verdict on a block that others have decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SyncVerdict {
+pub enum SyncVerdict {
     /// Executed and durable: it may be decided here too.
     Valid,
     /// It breaks a rule although a quorum has signed it: this node or they run other rules.
@@ -68,16 +69,16 @@ pub(crate) enum SyncVerdict {
 
 /// A statement of the consensus step with the signature that the engine has verified over its signing bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Signed<T> {
+pub struct Signed<T> {
     /// What was said.
-    pub(crate) message: T,
+    pub message: T,
     /// By whom: the validator key of the member that the message names.
-    pub(crate) signature: Signature,
+    pub signature: Signature,
 }
 
 /// Two signed statements of one member of which an honest one makes at most one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Evidence {
+pub enum Evidence {
     /// Two votes of one kind in one round, for different blocks.
     Votes(Box<(Signed<Vote>, Signed<Vote>)>),
     /// Two proposals in one round.
@@ -86,7 +87,7 @@ pub(crate) enum Evidence {
 
 /// What the engine asks or tells the application; each says how soon its answer is due.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// The engine listens. Answer at any time: consensus starts only then, so recover first, and let
     /// peers connect.
     Ready {

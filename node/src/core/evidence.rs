@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use syngraph_protocol::certificate::{SignedProposal, SignedVote};
+use syngraph_protocol::certificate::{Proposal, SignedProposal, SignedVote, Vote};
 use syngraph_protocol::entry::{Body, Deed, SignedEntry, Slot, VerifiedEntry};
 use syngraph_protocol::ids::{Hash, Idem};
 use syngraph_protocol::ledger::equivocation::{Evidence, ReportEquivocation};
 
 use super::ports::{Disk, Now, Peers, Voting};
 use super::{Core, CoreError};
-use crate::consensus::Evidence as Seen;
+use crate::consensus::{Evidence as Seen, Signed};
 use crate::gate::Admission;
 
 /// Most reports of one run of the node. Beyond, a member that signs twice without end would
@@ -28,22 +28,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     pub(super) fn report_double_signers(&mut self, now: Now, seen: Vec<Seen>) -> Result<(), CoreError> {
         for pair in seen {
             let evidence = match pair {
-                Seen::Votes(pair) => {
-                    let (one, other) = *pair;
-                    let signed = |vote: crate::consensus::Signed<_>| SignedVote {
-                        vote: vote.message,
-                        signature: vote.signature,
-                    };
-                    Evidence::votes(signed(one), signed(other))
-                }
-                Seen::Proposals(pair) => {
-                    let (one, other) = *pair;
-                    let signed = |proposal: crate::consensus::Signed<_>| SignedProposal {
-                        proposal: proposal.message,
-                        signature: proposal.signature,
-                    };
-                    Evidence::proposals(signed(one), signed(other))
-                }
+                Seen::Votes(pair) => Evidence::votes(vote(pair.0), vote(pair.1)),
+                Seen::Proposals(pair) => Evidence::proposals(proposal(pair.0), proposal(pair.1)),
             };
             if let Some(evidence) = evidence {
                 self.report(now, evidence)?;
@@ -72,7 +58,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             return Ok(());
         }
         tracing::warn!(?evidence, "a member has signed two statements that contradict each other");
-        let Some(entry) = self.sign(now, hash, Deed::ReportEquivocation(ReportEquivocation { evidence })) else {
+        let Some(entry) = self.sign(now, hash, Deed::ReportEquivocation(ReportEquivocation { evidence }))
+        else {
             return Ok(());
         };
         match self.take(now, entry)? {
@@ -88,15 +75,18 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         let ledger = self.chain.ledger();
         let tip = self.journals.tip(ledger, &self.own.journal.public())?;
         let network = ledger.network();
-        let slot = Slot {
-            network,
-            member: self.own.member,
-            seq: tip.next,
-            prev: tip.last,
-            claimed_at: now.wall,
-        };
+        let slot =
+            Slot { network, member: self.own.member, seq: tip.next, prev: tip.last, claimed_at: now.wall };
         let idem = Idem::from_bytes(*about.as_bytes().first_chunk::<16>()?);
         let body = Body::Deed { idem, deed };
         VerifiedEntry::verify(SignedEntry::sign(&self.own.journal, slot, body), network).ok()
     }
+}
+
+fn vote(Signed { message, signature }: Signed<Vote>) -> SignedVote {
+    SignedVote { vote: message, signature }
+}
+
+fn proposal(Signed { message, signature }: Signed<Proposal>) -> SignedProposal {
+    SignedProposal { proposal: message, signature }
 }

@@ -17,10 +17,14 @@ use syngraph_protocol::ids::{EntryId, Height, MemberId};
 use syngraph_protocol::ledger::Executed;
 use syngraph_protocol::time::UtcMs;
 
-use crate::consensus::{Engine, Event, Judged};
+use crate::consensus::Engine;
+pub use crate::consensus::{Event, Evidence, Judged, Reply, Signed, Start, SyncVerdict};
 use crate::gate::Command;
-use crate::replicas::message::{PeerEvent, Request, Response, Ticket};
-use crate::store::{Store, StoreError};
+use crate::replicas::message::PeerEvent;
+pub use crate::replicas::message::Peers;
+use crate::store::Store;
+pub use crate::store::StoreError;
+pub use crate::telemetry::Metrics;
 
 /// The time, read once per step.
 #[derive(Clone, Copy, Debug)]
@@ -90,14 +94,6 @@ pub trait Voting {
     fn publish(&mut self, height: Height, round: u32, proposer: MemberId, block: &Block);
     /// Whether it has given up for safety's sake.
     fn is_halted(&self) -> bool;
-}
-
-/// The other members' nodes. Neither call waits.
-pub trait Peers {
-    /// Asks a node. The answer, or that there will be none, comes as an input.
-    fn ask(&mut self, to: MemberId, ticket: Ticket, request: Request);
-    /// Answers what a node has asked.
-    fn answer(&mut self, to: MemberId, ticket: Ticket, response: Response);
 }
 
 impl Disk for Store {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::ports::{Disk, Input, Now, Peers, Voting};
-use super::{Core, CoreError};
+use super::{Core, CoreError, Parts};
 use crate::consensus::Event;
 use crate::gate::{Command, Readiness};
 use crate::replicas::message::PeerEvent;
@@ -52,12 +52,29 @@ impl Sources {
         }
     }
 
-    /// Something that waits already. The engine is not made to wait for the doors.
+    /// Something that waits already; the engine's questions first.
     fn waiting(&mut self) -> Option<Input> {
-        let event = || self.events.try_recv().ok().map(Input::Event);
-        let peer = self.peers.try_recv().ok().map(Input::Peer);
-        peer.or_else(|| self.commands.try_recv().ok().map(Input::Command)).or_else(event)
+        if let Ok(event) = self.events.try_recv() {
+            return Some(Input::Event(event));
+        }
+        if let Ok(event) = self.peers.try_recv() {
+            return Some(Input::Peer(event));
+        }
+        self.commands.try_recv().ok().map(Input::Command)
     }
+}
+
+/// Runs a core made of these parts until it is told to stop or cannot go on. The store is
+/// closed in either case, unless it is what failed.
+///
+/// # Errors
+/// [`CoreError`] if it cannot go on; the node must exit.
+pub(crate) async fn run<D: Disk, V: Voting, P: Peers>(
+    parts: Parts<D, V, P>,
+    sources: Sources,
+    stop: oneshot::Receiver<()>,
+) -> Result<(), CoreError> {
+    Core::new(parts, now()).run(sources, stop).await
 }
 
 impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
@@ -66,13 +83,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     ///
     /// # Errors
     /// [`CoreError`] if it cannot go on; the node must exit.
-    pub(crate) async fn run(
+    pub(super) async fn run(
         mut self,
         mut sources: Sources,
         mut stop: oneshot::Receiver<()>,
     ) -> Result<(), CoreError> {
         let ended = loop {
-            let now = now();
+            let now = self::now();
             let halt_check = now.instant + HALT_CHECK;
             let wake = self.wake_at(now).map_or(halt_check, |at| at.min(halt_check));
             let step = match sources.next(&mut stop, wake).await {
@@ -83,7 +100,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                 Next::EngineEnded => Err(CoreError::Engine),
                 Next::PeersEnded => Err(CoreError::Peers),
             };
-            let step = step.and_then(|()| if self.voting.is_halted() { Err(CoreError::Halted) } else { Ok(()) });
+            let step =
+                step.and_then(|()| if self.voting.is_halted() { Err(CoreError::Halted) } else { Ok(()) });
             if let Err(error) = step {
                 break Err(error);
             }
@@ -110,7 +128,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
 }
 
 /// The clocks: the only place where the node reads them for the chain.
-fn now() -> Now {
+pub(super) fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wall = UtcMs::from_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
     Now { wall, instant: Instant::now() }

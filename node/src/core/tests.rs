@@ -10,23 +10,43 @@ use syngraph_protocol::journal::Tip;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::ports::{Input, Peers};
+use super::run::now;
 use super::*;
 use crate::chain::tests::certify;
+use crate::consensus::Engine;
 use crate::consensus::{Identity, Settings, Started, start};
-use crate::gate::{Admission, Gate, Held, NodeInfo};
+use crate::gate::{self, Admission, Command, Gate, Held, NodeInfo};
 use crate::journals::tests::{charter, journal};
+use crate::replicas::message::{PeerEvent, Request};
 use crate::store::Recovered;
+use crate::store::Store;
+use tokio::sync::{mpsc, oneshot};
 
 const ME: MemberId = MemberId::new(0);
 /// Far longer than anything here takes: only a hang reaches it.
 const HANG: Duration = Duration::from_secs(120);
 
+/// No other nodes.
+struct Nobody;
+
+impl Peers for Nobody {
+    fn ask(&mut self, to: MemberId, _: Ticket, _: Request) {
+        unreachable!("member {to} is not connected");
+    }
+
+    fn answer(&mut self, to: MemberId, _: Ticket, _: Response) {
+        unreachable!("member {to} is not connected");
+    }
+}
+
 /// A core with a store and an engine that really run; what the engine asks waits.
 struct World {
-    core: Core,
+    core: Core<Store, Engine, Nobody>,
     gate: Gate,
-    events: mpsc::Receiver<Event>,
+    sources: Sources,
     dir: TempDir,
+    _hold: mpsc::Sender<PeerEvent>,
 }
 
 fn settings(wal: &Path) -> Settings {
@@ -56,9 +76,19 @@ impl World {
         let first = Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting };
         let info = NodeInfo { member: ME, name: "test".into(), network, genesis_toml: String::new() };
         let (gate, doors) = gate::open(first, store.reader(), info);
-        let (chain, journals) = (Chain::new(ME, ledger), Journals::new(ME));
-        let core = Core::new(ME, chain, journals, store, engine, doors, Metrics::default());
-        Self { core, gate, events, dir }
+        let parts = Parts {
+            own: Own { member: ME, journal: SecretKey::from_seed(&[13; 32]) },
+            chain: Chain::new(ME, ledger),
+            journals: Journals::new(ME),
+            disk: store,
+            voting: engine,
+            peers: Nobody,
+            snapshot: doors.snapshot,
+            metrics: Metrics::default(),
+        };
+        let (core, (hold, peers)) = (Core::new(parts, now()), mpsc::channel(1));
+        let sources = Sources { commands: doors.commands, events, peers };
+        Self { core, gate, sources, dir, _hold: hold }
     }
 
     fn entries(&self, count: u8) -> Vec<VerifiedEntry> {
@@ -77,16 +107,16 @@ async fn whatever_is_told_of_an_entry_is_told_after_its_sync() {
     let (id, journal) = (entries[0].id(), entries[0].head().journal);
     let core = &mut world.core;
     let (reply, mut admissions) = oneshot::channel::<Vec<Admission>>();
-    core.on_command(Command::Submit { entries, reply }).expect("the store works");
+    core.on_command(now(), Command::Submit { entries, reply }).expect("the store works");
     let (reply, mut found) = oneshot::channel::<Option<Held>>();
-    core.on_command(Command::Find { id, reply }).expect("the store works");
+    core.on_command(now(), Command::Find { id, reply }).expect("the store works");
     let (reply, mut tip) = oneshot::channel::<Option<Tip>>();
-    core.on_command(Command::Tip { journal, reply }).expect("the store works");
+    core.on_command(now(), Command::Tip { journal, reply }).expect("the store works");
     assert_eq!(admissions.try_recv(), Err(TryRecvError::Empty));
     assert!(matches!(found.try_recv(), Err(TryRecvError::Empty)), "others must not see it before");
     assert!(matches!(tip.try_recv(), Err(TryRecvError::Empty)), "nor count it");
 
-    core.sync_and_answer().expect("the store works");
+    core.settle(now()).expect("the store works");
     assert_eq!(admissions.try_recv(), Ok(vec![Admission::New { id }]));
     assert_eq!(found.try_recv().map(|held| held.map(|held| held.entry.id())), Ok(Some(id)));
     assert_eq!(tip.try_recv().map(|tip| tip.map(|tip| tip.next)), Ok(Some(Seq::new(1))));
@@ -95,7 +125,7 @@ async fn whatever_is_told_of_an_entry_is_told_after_its_sync() {
 /// A proposal as a peer would make it on this state.
 fn proposed(ledger: &syngraph_protocol::ledger::Ledger, entries: &[VerifiedEntry]) -> (Block, Chain) {
     let mut chain = Chain::new(ME, ledger.clone());
-    let block = chain.propose(now(), |_| entries.to_vec()).expect("a block").block.clone();
+    let block = chain.propose(now().wall, 0, |_| entries.to_vec()).expect("a block").executed.block.clone();
     (block, chain)
 }
 
@@ -106,7 +136,8 @@ async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
     let (reply, _answer) = oneshot::channel();
     let submit = Command::Submit { entries: entries.clone(), reply };
     let core = &mut world.core;
-    core.on_commands(submit).expect("the store works");
+    core.handle(now(), Input::Command(submit)).expect("the store works");
+    core.settle(now()).expect("the store works");
 
     let (first, mut ahead) = proposed(core.chain.ledger(), &entries[..1]);
     let certificate = certify(core.chain.ledger(), &first);
@@ -114,10 +145,10 @@ async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
     let (second, _) = proposed(&executed.ledger, &entries[1..]);
     for block in [&second, &first] {
         let (height, block) = (block.header.height, Box::new(block.clone()));
-        core.judge(Unjudged { height, round: 0, proposer: ME, block }).expect("the store works");
+        core.judge(now(), Unjudged { height, round: 0, proposer: ME, block }).expect("the store works");
     }
     assert_eq!(core.chain.block(&second.id()), None);
-    core.decide(&certificate).expect("it is certified");
+    core.decide(now(), &certificate).expect("it is certified");
     assert_eq!(core.chain.ledger().block_id(), first.id());
     assert_eq!(core.chain.block(&second.id()), Some(&second), "judged without anything else to wake it");
     assert!(core.unjudged.is_empty());
@@ -132,7 +163,7 @@ async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(dir.path().join("wal")).expect("a new directory");
     fs::write(wal(dir.path()), DAMAGED_WAL).expect("a new file");
-    let World { core, gate, events, dir } = World::at(dir).await;
+    let World { core, gate, sources, dir, _hold } = World::at(dir).await;
     let entries = journal(core.chain.ledger(), 10, 1);
     let key = entries[0].head().journal;
     let (_go_on, stop) = oneshot::channel();
@@ -142,7 +173,7 @@ async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {
             tokio::task::yield_now().await;
         }
     };
-    let ends = tokio::time::timeout(HANG, async { tokio::join!(core.run(events, stop), doors).0 });
+    let ends = tokio::time::timeout(HANG, async { tokio::join!(core.run(sources, stop), doors).0 });
     let ended = ends.await.expect("it ends").expect_err("it cannot go on");
     assert_eq!(ended.rule(), "NODE-ENGINE-HALTED");
     drop(dir);

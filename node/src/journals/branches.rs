@@ -57,7 +57,12 @@ impl Branches {
 
     /// Drops what lies before the sealed end of a journal, and takes out what continues it:
     /// oldest first, one branch.
-    pub(super) fn sealed(&mut self, journal: PublicKey, next: Seq, last: EntryId) -> Vec<(VerifiedEntry, bool)> {
+    pub(super) fn sealed(
+        &mut self,
+        journal: PublicKey,
+        next: Seq,
+        last: EntryId,
+    ) -> Vec<(VerifiedEntry, bool)> {
         let least = EntryId::from_bytes([0; 32]);
         let passed = (journal, Seq::FIRST, least)..(journal, next, least);
         let passed: Vec<_> = self.entries.range(passed).map(|(place, _)| *place).collect();

@@ -91,9 +91,9 @@ impl Journals {
 /// What is left of a block.
 pub(super) struct Budget {
     pub(super) entries: usize,
-    bytes: usize,
-    rows: usize,
-    journals: usize,
+    pub(super) bytes: usize,
+    pub(super) rows: usize,
+    pub(super) journals: usize,
 }
 
 impl Default for Budget {

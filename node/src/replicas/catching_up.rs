@@ -23,7 +23,7 @@ const SKEW: Duration = Duration::from_millis(300);
 const STALLED: Duration = Duration::from_secs(3);
 
 /// How far the log was fetched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CatchingUp {
     /// Since when others are ahead.
     since: Option<Instant>,
@@ -40,6 +40,18 @@ pub(super) struct CatchingUp {
 }
 
 impl CatchingUp {
+    pub(super) const fn new() -> Self {
+        Self {
+            since: None,
+            highest: Height::GENESIS,
+            asked: false,
+            next: 0,
+            ahead_bytes: 0,
+            progress: None,
+            tried: None,
+        }
+    }
+
     /// A node has decided a height.
     pub(super) fn heard(&mut self, height: Height, view: View<'_>) {
         self.highest = self.highest.max(height);

@@ -1,108 +1,126 @@
-//! What members' nodes say to each other about entries, decoded and verified.
+//! What members' nodes say to each other.
 //!
-//! *Deliberately absent:* how it travels; see `peers`.
+//! *Invariants.* Everything here is decoded and verified: an entry exists only as a
+//! [`VerifiedEntry`], and every list is within its bound when it comes from a peer. A
+//! [`Ticket`] gets at most one answer from the core, and exactly one from the network.
+//!
+//! *Deliberately absent:* bytes, connections and time. They belong to the port that
+//! implements [`Peers`].
 
+use serde::{Deserialize, Serialize};
 use syngraph_protocol::block::CutPoint;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::ids::{EntryId, Height, MemberId, PublicKey, Seq};
+use syngraph_protocol::limits::{BLOCK_BYTES_MAX, CUT_JOURNALS_MAX};
 
 /// Most bytes of entries in one [`Request::Push`].
 pub const PUSH_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of entries in one [`Response::Entries`]: everything under one block, and one
+/// entry more.
+pub const ANSWER_BYTES_MAX: usize = BLOCK_BYTES_MAX + 64 * 1024;
+/// Most journals in one [`Holdings`].
+pub const POINTS_MAX: usize = CUT_JOURNALS_MAX;
+/// Most runs in one [`Request::Want`].
+pub const GAPS_MAX: usize = CUT_JOURNALS_MAX;
 
-/// Most bytes of entries in one [`Response::Entries`]: those of a whole block.
-pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Most points or gaps in one request: as many as a block may have.
-pub const POINTS_MAX: usize = 1_024;
-
-/// How far a node has come, and where journals end in its log, fsynced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a node has, as it announces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
-    /// The last height that is decided and stored there.
+    /// The last height decided there, durable.
     pub height: Height,
-    /// How many entries are sealed by then.
+    /// How many entries are sealed under it.
     pub log_size: u64,
     /// The height that its engine has begun.
     pub begun: Height,
-    /// Durable ends of journals that have moved; at most [`POINTS_MAX`].
+    /// Durable ends of journals, at most [`POINTS_MAX`].
     pub points: Vec<CutPoint>,
 }
 
-/// A run of a journal that somebody lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A run of entries of one journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The journal.
     pub journal: PublicKey,
-    /// The first number that is wanted.
+    /// The first entry wanted.
     pub from: Seq,
-    /// The last.
+    /// The last entry wanted; not before `from`.
     pub to: Seq,
-    /// The id of the entry at `to`.
+    /// The id of the entry at `to`: it says which branch.
     pub last: EntryId,
 }
 
-/// What a node asks of another.
+/// What one node asks of another.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// Takes these entries, oldest first within a journal; at most [`PUSH_BYTES_MAX`].
-    /// Answered by [`Response::Taken`] once they are durable, or [`Response::Later`].
+    /// Take these entries, at most [`PUSH_BYTES_MAX`] of them in bytes.
     Push(Vec<VerifiedEntry>),
-    /// Hear how far I am. Answered by [`Response::Taken`].
+    /// Know what is held here.
     Holdings(Holdings),
-    /// Give me these runs of unsealed entries; at most [`POINTS_MAX`] gaps. Answered by
-    /// [`Response::Entries`]: of each gap that is held its beginning, oldest first.
+    /// Give these runs, at most [`GAPS_MAX`].
     Want(Vec<Gap>),
-    /// Give me sealed entries. Answered by [`Response::Entries`] in the order of the log.
+    /// Give sealed entries in the order of the log.
     Log {
-        /// The index of the first.
+        /// Index of the first, from 0.
         from: u64,
     },
 }
 
-/// What a node answers.
+/// What it is answered.
 #[derive(Clone, Debug)]
 pub enum Response {
-    /// Heard, and durable.
+    /// To [`Request::Push`]: durable. To [`Request::Holdings`]: known.
     Taken,
     /// No room now.
     Later,
-    /// What was asked for, as far as it fits; at most [`ANSWER_BYTES_MAX`].
+    /// To [`Request::Want`]: whole runs, oldest first within a journal. To
+    /// [`Request::Log`]: in the order of the log; none if it ends before. As far as they
+    /// fit into [`ANSWER_BYTES_MAX`].
     Entries(Vec<VerifiedEntry>),
 }
 
-/// Names a request while it is under way, for whoever has to answer it or waits for it.
+/// Names an exchange: for asks, whatever the core has chosen; for requests of peers,
+/// whatever the port has chosen. The two are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What comes from the peers.
+/// What the network tells the core.
 #[derive(Clone, Debug)]
 pub enum PeerEvent {
-    /// A member's node is connected.
+    /// A member's node can be reached.
     Up {
-        /// The member.
+        /// Whose.
         member: MemberId,
     },
-    /// It no longer is.
+    /// It no longer can; its unanswered requests are forgotten.
     Down {
-        /// The member.
+        /// Whose.
         member: MemberId,
     },
-    /// It asks; to be answered with the same ticket.
+    /// It asks for something. Never [`Request::Log`], which the port answers itself.
     Request {
-        /// The member.
+        /// Who asks.
         from: MemberId,
-        /// Names the request.
+        /// Names the answer.
         ticket: Ticket,
-        /// Never [`Request::Log`]: the store's reader answers that.
+        /// What is asked.
         request: Request,
     },
     /// It has answered, or never will.
     Response {
-        /// The member.
+        /// Who was asked.
         from: MemberId,
-        /// The ticket it was asked with.
+        /// Which ask.
         ticket: Ticket,
-        /// None: it failed, timed out, is gone, or its answer was refused.
+        /// None: it was not sent, failed, timed out, or the answer was refused.
         response: Option<Response>,
     },
+}
+
+/// The port to the other members' nodes.
+pub trait Peers {
+    /// Asks a member. Each ask gets exactly one [`PeerEvent::Response`].
+    fn ask(&mut self, to: MemberId, ticket: Ticket, request: Request);
+
+    /// Answers a member's request. Forgotten if nobody waits for it any more.
+    fn answer(&mut self, to: MemberId, ticket: Ticket, response: Response);
 }

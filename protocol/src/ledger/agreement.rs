@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::member;
 use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
-use crate::codes::Act;
+use crate::codes::{Act, Meter};
 use crate::ids::{Hash, Height, Id, MemberId, Salt};
 use crate::limits::AGREEMENT_VERSIONS_MAX;
+use crate::money::Currency;
 use crate::name::Name;
 use crate::refusal::refusals;
 use crate::time::{Span, UtcMs};
@@ -135,6 +136,32 @@ pub struct AgreementVersion {
     pub since: Height,
 }
 
+/// What the line of a payment term is: the same in every version that was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Who pays.
+    pub payer: MemberId,
+    /// The grant it prices.
+    pub grant: u16,
+    /// What is counted.
+    pub meter: Meter,
+    /// The currency.
+    pub currency: Currency,
+}
+
+impl Pin {
+    fn of(payment: &Payment) -> Self {
+        let Payment { payer, grant, ref meter, .. } = *payment;
+        Self { payer, grant, meter: meter.clone(), currency: payment.term.currency }
+    }
+}
+
+impl Record for Pin {
+    /// (agreement, payment term).
+    type Key = (Id, Name);
+    const KIND: u8 = 0x32;
+}
+
 impl Record for Agreement {
     type Key = Id;
     const KIND: u8 = 0x30;
@@ -232,7 +259,7 @@ pub(super) fn amend(ledger: &mut Ledger, at: &At, deed: &Amend) -> Result<(), Re
     }
     let number = agreement.versions.checked_add(1).filter(|number| *number <= AGREEMENT_VERSIONS_MAX);
     let number = number.ok_or(AgreementError::VersionsMax)?;
-    check_pinned(&current.terms, &deed.terms)?;
+    check_pinned(ledger, id, &deed.terms)?;
     // Who leaves by the amendment would have to sign it too.
     let leaves = current.terms.parties.iter().find(|party| deed.terms.party(party.member).is_none());
     if let Some(party) = leaves {
@@ -264,17 +291,26 @@ fn standing<'a>(
     Err(AgreementError::VersionUnknown { version: agreement.current })
 }
 
-/// A payment term keeps its line through amendments, so it keeps what the line is.
-fn check_pinned(before: &Terms, after: &Terms) -> Result<(), AgreementError> {
-    let line =
-        |payment: &Payment| (payment.payer, payment.grant, payment.meter.clone(), payment.term.currency);
+/// A payment term keeps its line for as long as the agreement lives, whether or not the
+/// versions between have it.
+fn check_pinned(ledger: &Ledger, id: Id, after: &Terms) -> Result<(), AgreementError> {
     for payment in &after.payments {
-        let known = before.payments.iter().find(|known| known.id == payment.id);
-        if known.is_some_and(|known| line(known) != line(payment)) {
+        let known = ledger.pins.get(&(id, payment.id.clone()));
+        if known.is_some_and(|known| *known != Pin::of(payment)) {
             return Err(AgreementError::TermPinned { term: payment.id.clone() });
         }
     }
     Ok(())
+}
+
+/// Pins the payment terms of a version that all have signed.
+fn pin(ledger: &mut Ledger, id: Id, terms: &Terms) {
+    for payment in &terms.payments {
+        let key = (id, payment.id.clone());
+        if !ledger.pins.contains(&key) {
+            ledger.pins.put(key, Pin::of(payment));
+        }
+    }
 }
 
 /// Checks terms against the state and makes the version that its proposer has signed.
@@ -381,6 +417,7 @@ fn store_signed(ledger: &mut Ledger, at: &At, id: Id, number: u32, mut signed: A
     let all = signed.terms.parties.iter().all(|party| signed.signed_by.contains(&party.member));
     if all {
         signed.status = Status::Signed;
+        pin(ledger, id, &signed.terms);
     }
     ledger.put_version(id, number, signed);
     if all {

@@ -158,7 +158,7 @@ pub struct Version {
     pub published: PublishVersion,
     /// The block that published it.
     pub since: Height,
-    /// Whether usage of it was ever metered; later lineage then holds from the next
+    /// Whether use of it was ever charged for; later lineage then holds from the next
     /// month.
     pub metered: bool,
 }

@@ -144,6 +144,13 @@ impl Evidence {
         self.check().is_ok().then_some(self)
     }
 
+    /// Whether the ledger has recorded the offence that this proves.
+    #[must_use]
+    pub fn is_known(&self, ledger: &Ledger) -> bool {
+        let known = |Accused { member, offence, .. }| ledger.equivocations.contains(&(member, offence));
+        accused(ledger, self).is_ok_and(known)
+    }
+
     /// The hash that the ledger keeps.
     #[must_use]
     pub fn hash(&self) -> Hash {

@@ -168,6 +168,7 @@ impl Ledger {
     fn begin(&mut self, plan: &Plan) -> Result<(), BlockError> {
         let height = self.height().next().ok_or(PlanError::Height)?;
         let parent = self.block;
+        self.lineage_steps.clear();
         let grace = self.params().usage_grace_ms;
         let chain = self.chain_mut();
         if chain.height > crate::ids::Height::GENESIS {

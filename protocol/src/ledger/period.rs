@@ -4,8 +4,10 @@
 //! open ─month ends─▶ in grace ─ClosePeriod─▶ closed ─Settle─▶ settled
 //! ```
 //!
-//! *Invariants.* Closing rates every line of the month once, and distributes each charge
-//! by the lineage and owners of that month. A line whose graph cannot be distributed is
+//! *Invariants.* Months are closed in order, so that what counts over all months (a
+//! lifetime's minimum and cap, an advance) counts the same for everybody; a month without
+//! any charge may be left out. Closing rates every line of the month once, and
+//! distributes each charge by the lineage and owners of that month. A line whose graph cannot be distributed is
 //! held with a finding and stops nobody else's. Settling pays whole minor units per pair
 //! and carries the residue visibly.
 //!
@@ -16,18 +18,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::finding::{self, Severity, Subject};
+use super::royalty::Price;
 use super::royalty::dynamic::UNOBSERVED;
 use super::royalty::netting::{self, Carry, Obligation, Payment};
 use super::royalty::waterfall::Share;
 use super::table::Record;
-use super::{At, Event, Ledger, Refusal};
+use super::{At, Event, Ledger, Refusal, agreement, usage};
 use crate::codec;
 use crate::ids::{Hash, Height, Id, MemberId};
 use crate::merkle;
 use crate::money::{Currency, Micro, Minor, MoneyError, Ppm};
 use crate::name::Name;
 use crate::refusal::refusals;
-use crate::time::Month;
+use crate::time::{Month, Span};
 
 mod line;
 
@@ -149,6 +152,7 @@ refusals! {
     PeriodError {
         Date { month: Month } = "PER-DATE": "{month} is outside the years 0 to 9999",
         Grace { month: Month } = "PER-GRACE": "{month} and its grace have not ended",
+        Order { open: Month } = "PER-ORDER": "months are closed in order, and {open} is the oldest that is open",
         Closed { month: Month } = "PER-CLOSED": "{month} is already closed",
         Open { month: Month } = "PER-OPEN": "{month} is not closed",
         Settled { month: Month } = "PER-SETTLED": "{month} is already settled",
@@ -165,6 +169,7 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     if at.time < span.until.plus_ms(ledger.params().period_grace_ms) {
         return Err(PeriodError::Grace { month }.into());
     }
+    check_order(ledger, month, span)?;
     let lines = line::lines_of(ledger, month);
     let accruals = accruals_of(&lines)?;
     let totals = lines.iter().map(|(key, line)| total_with(ledger, key, line));
@@ -174,6 +179,7 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
     let period = Period { closed: at.height, lines: count, statement, settled: None };
     ledger.periods.put(month, period);
+    ledger.chain_mut().open_month = month.next();
     for ((currency, payer, payee), owed) in accruals {
         ledger.accruals.put((month, currency, payer, payee), Accrual(owed));
     }
@@ -182,6 +188,32 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
     }
     ledger.emit(Event::PeriodClosed { month });
     Ok(())
+}
+
+/// A month can be closed if no later one is, and if those before it that are still open
+/// have nothing to charge.
+fn check_order(ledger: &Ledger, month: Month, span: Span) -> Result<(), PeriodError> {
+    let open = ledger.open_month();
+    let before = open.span().map(|first| Span { from: first.from, until: span.from });
+    let charges = before.is_some_and(|before| before.from < before.until && is_due(ledger, before));
+    if month < open || charges || usage::is_charged_between(ledger, open, month) {
+        return Err(PeriodError::Order { open });
+    }
+    Ok(())
+}
+
+/// Whether some agreement charges for a span even without use.
+fn is_due(ledger: &Ledger, span: Span) -> bool {
+    let is_due = |payment: &agreement::Payment| {
+        matches!(payment.term.price, Price::Flat(_)) || payment.term.minimum.is_some()
+    };
+    ledger.agreements.iter().any(|(id, agreement)| {
+        let mut held = agreement.in_force.iter().filter(|held| held.span.overlaps(&span));
+        held.any(|held| {
+            let signed = ledger.terms.get(&(*id, held.version));
+            signed.is_some_and(|signed| signed.terms.payments.iter().any(is_due))
+        })
+    })
 }
 
 /// What each payer owes each payee, over all lines.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::asset::SplitChange;
+use super::lineage::{self, LineageChange};
 use super::member::{self, MemberProfile};
 use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
@@ -30,6 +31,8 @@ pub enum Change {
     AdmitMember(MemberProfile),
     /// New owners of an asset; needs every member that loses a share or gains one.
     Split(SplitChange),
+    /// Lineage with royalties; needs every member that loses by them.
+    Lineage(LineageChange),
 }
 
 /// A proposal, open or done.
@@ -61,7 +64,8 @@ refusals! {
 /// Opens a proposal with its proposer's approval.
 pub(super) fn open(ledger: &mut Ledger, at: &At, change: Change) -> Result<(), Refusal> {
     let proposal = Proposal { change, approvals: vec![at.member], enacted: None };
-    settle(ledger, at, at.id(), proposal)?;
+    let needed = Needed::by(ledger, at, &proposal.change)?;
+    settle(ledger, at, at.id(), proposal, &needed)?;
     ledger.emit(Event::ChangeProposed { proposal: at.id() });
     Ok(())
 }
@@ -73,22 +77,30 @@ pub(super) fn approve(ledger: &mut Ledger, at: &At, deed: Approve) -> Result<(),
     if proposal.enacted.is_some() {
         return Err(ProposalError::Done.into());
     }
-    if !has_say(ledger, &proposal.change, at.member) {
+    let needed = Needed::by(ledger, at, &proposal.change)?;
+    if !needed.has_say(ledger, at.member) {
         return Err(ProposalError::NoSay { member: at.member }.into());
     }
     match proposal.approvals.binary_search(&at.member) {
         Ok(_) => return Err(ProposalError::Twice { member: at.member }.into()),
         Err(position) => proposal.approvals.insert(position, at.member),
     }
-    settle(ledger, at, id, proposal)
+    settle(ledger, at, id, proposal, &needed)
 }
 
 /// Stores a proposal, and carries it out once it has every approval it needs.
-fn settle(ledger: &mut Ledger, at: &At, id: Id, mut proposal: Proposal) -> Result<(), Refusal> {
-    if is_approved(ledger, &proposal) {
+fn settle(
+    ledger: &mut Ledger,
+    at: &At,
+    id: Id,
+    mut proposal: Proposal,
+    needed: &Needed,
+) -> Result<(), Refusal> {
+    if needed.are_met(ledger, &proposal.approvals) {
         match &proposal.change {
             Change::AdmitMember(profile) => member::enact_admission(ledger, at, profile)?,
             Change::Split(change) => super::asset::enact_split(ledger, at, change)?,
+            Change::Lineage(change) => lineage::enact(ledger, at, change)?,
         }
         proposal.enacted = Some(at.height);
         ledger.emit(Event::Enacted { proposal: id });
@@ -97,22 +109,37 @@ fn settle(ledger: &mut Ledger, at: &At, id: Id, mut proposal: Proposal) -> Resul
     Ok(())
 }
 
-fn has_say(ledger: &Ledger, change: &Change, member: MemberId) -> bool {
-    match change {
-        Change::AdmitMember(_) => ledger.voters().get(member).is_some(),
-        Change::Split(change) => change.needed(ledger).contains(&member),
-    }
+/// Whose approvals a change needs, as things stand now.
+enum Needed {
+    /// A quorum of the voting power.
+    Quorum,
+    /// All of these.
+    All(BTreeSet<MemberId>),
 }
 
-fn is_approved(ledger: &Ledger, proposal: &Proposal) -> bool {
-    match &proposal.change {
-        Change::AdmitMember(_) => {
-            let voters = ledger.voters();
-            voters.is_quorum(voters.power_of(proposal.approvals.iter().copied()))
+impl Needed {
+    fn by(ledger: &mut Ledger, at: &At, change: &Change) -> Result<Self, Refusal> {
+        Ok(match change {
+            Change::AdmitMember(_) => Self::Quorum,
+            Change::Split(change) => Self::All(change.needed(ledger)),
+            Change::Lineage(change) => Self::All(lineage::needed(ledger, at, change)?),
+        })
+    }
+
+    fn has_say(&self, ledger: &Ledger, member: MemberId) -> bool {
+        match self {
+            Self::Quorum => ledger.voters().get(member).is_some(),
+            Self::All(needed) => needed.contains(&member),
         }
-        Change::Split(change) => {
-            let approvals: BTreeSet<_> = proposal.approvals.iter().copied().collect();
-            change.needed(ledger).is_subset(&approvals)
+    }
+
+    fn are_met(&self, ledger: &Ledger, approvals: &[MemberId]) -> bool {
+        match self {
+            Self::Quorum => {
+                let voters = ledger.voters();
+                voters.is_quorum(voters.power_of(approvals.iter().copied()))
+            }
+            Self::All(needed) => needed.iter().all(|member| approvals.contains(member)),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! *Invariants.* Every record that a rule reads is in a table, and so under `state_root`.
 //! What is derived can be rebuilt from the tables alone.
 
+use std::collections::BTreeMap;
+
 use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,7 @@ use crate::genesis::Charter;
 use crate::ids::{BlockId, Hash, Height, Id, Idem, MemberId, NetworkId, PublicKey};
 use crate::journal::Tip;
 use crate::merkle::Frontier;
-use crate::time::UtcMs;
+use crate::time::{Month, UtcMs};
 
 /// The chain's own record: what one block hands to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct Chain {
     /// Over the ids of all blocks before the last.
     pub(super) blocks: Frontier,
     pub(super) rows_sealed: u64,
+    /// The oldest month that is not closed.
+    pub(super) open_month: Month,
 }
 
 /// The members that vote on the next block and on the one after.
@@ -111,11 +115,13 @@ macro_rules! ledger {
             pub(super) block: BlockId,
             /// Agreement versions that block time alone will change: derived.
             pub(super) agenda: OrdSet<(UtcMs, Id, u32)>,
-            /// Lineage by (parent, child): derived.
+            /// Binding lineage by (parent, child): derived.
             pub(super) children: OrdSet<(Id, Id)>,
             /// Idempotency keys by age: derived.
             pub(super) remembered_at: OrdSet<(UtcMs, PublicKey, Idem)>,
             pub(super) events: Vec<Event>,
+            /// Links of lineage that each member's declarations followed in this block.
+            pub(super) lineage_steps: BTreeMap<MemberId, usize>,
         }
 
         impl Ledger {
@@ -130,6 +136,7 @@ macro_rules! ledger {
                     children: OrdSet::new(),
                     remembered_at: OrdSet::new(),
                     events: Vec::new(),
+                    lineage_steps: BTreeMap::new(),
                 }
             }
 
@@ -182,6 +189,8 @@ ledger! {
     pub agreements: agreement::Agreement,
     /// Every version of every agreement.
     pub terms: agreement::AgreementVersion,
+    /// What the line of each payment term is.
+    pub pins: agreement::Pin,
     /// What was metered.
     pub meters: usage::Metered,
     /// What was charged over all months.
@@ -212,14 +221,16 @@ impl Ledger {
     pub fn genesis(charter: &Charter) -> Self {
         let mut ledger = Self::empty();
         let params = charter.params.clone();
+        let floor = charter.time.minus_ms(params.usage_grace_ms);
         let chain = Chain {
             network: charter.network(),
             height: Height::GENESIS,
             time: charter.time,
-            floor: charter.time.minus_ms(params.usage_grace_ms),
+            floor,
             log: Frontier::default(),
             blocks: Frontier::default(),
             rows_sealed: 0,
+            open_month: Month::of(floor).unwrap_or(Month::EPOCH),
         };
         ledger.chain.put((), chain);
         ledger.params.put((), params);
@@ -261,7 +272,7 @@ impl Ledger {
     }
 
     pub(super) fn load_events(&mut self, runs: impl IntoIterator<Item = EventRun>) -> Result<(), LoadError> {
-        let mut chains = std::collections::BTreeMap::new();
+        let mut chains = BTreeMap::new();
         for run in runs {
             let key = (run.member, run.day);
             let day = chains.entry(key).or_insert(EventDay::EMPTY);
@@ -280,7 +291,8 @@ impl Ledger {
     pub(super) fn index(&mut self) {
         let waking = self.terms.iter().filter_map(|(&(id, number), v)| Some((v.wakes_at()?, id, number)));
         self.agenda = waking.collect();
-        self.children = self.lineage.iter().map(|(&(child, parent), _)| (parent, child)).collect();
+        let binding = self.lineage.iter().filter(|(_, link)| link.binds);
+        self.children = binding.map(|(&(child, parent), _)| (parent, child)).collect();
         let remembered = self.remembered.iter().map(|(&(journal, idem), first)| (first.at, journal, idem));
         self.remembered_at = remembered.collect();
     }
@@ -321,6 +333,12 @@ impl Ledger {
     #[must_use]
     pub fn floor(&self) -> UtcMs {
         self.chain().floor
+    }
+
+    /// The oldest month that is not closed.
+    #[must_use]
+    pub fn open_month(&self) -> Month {
+        self.chain().open_month
     }
 
     /// How many entries are sealed.
@@ -393,7 +411,9 @@ impl Ledger {
     /// Stores a link of lineage.
     pub(super) fn put_link(&mut self, child: Id, link: lineage::Link) {
         let parent = link.parent.version;
-        self.children.insert((parent, child));
+        if link.binds {
+            self.children.insert((parent, child));
+        }
         self.lineage.put((child, parent), link);
     }
 }

@@ -74,7 +74,7 @@ pub struct Metered {
     pub rated: u64,
     /// Units that are not licensed.
     pub flagged: u64,
-    /// Units that other parties report, for reconciliation.
+    /// Units that other parties report, for reconciliation; stops at the end of the range.
     pub counter: u64,
     /// Rows of all three.
     pub rows: u64,
@@ -122,6 +122,13 @@ pub fn readings_of(
     ledger.meters.range(first..).take_while(move |(key, _)| (key.month, key.agreement) == (month, agreement))
 }
 
+/// Whether anything was charged for in the months from one on, before another.
+pub(super) fn is_charged_between(ledger: &Ledger, from: Month, before: Month) -> bool {
+    let first = MeterKey::first(from, Id::from_bytes([0; 32]), 0, MemberId::new(0));
+    let readings = ledger.meters.range(first..).take_while(|(key, _)| key.month < before);
+    readings.map(|(_, metered)| metered.rated).any(|rated| rated > 0)
+}
+
 /// The readings of a grant and payer in a month, in order.
 pub fn readings(
     ledger: &Ledger,
@@ -164,7 +171,7 @@ refusals! {
         Agreement = "USE-AGREEMENT": "there is no such agreement, or it has no such grant",
         Reporter = "USE-REPORTER": "the signer is no party to the agreement",
         Version { version: Id } = "USE-VERSION": "there is no asset version {version}",
-        Payer = "USE-PAYER": "the payer is no party to the agreement",
+        Payer = "USE-PAYER": "the payer is no party to the agreement, or has not signed what another reports under",
         Overflow = "USE-OVERFLOW": "the meter would exceed 2^64 - 1 units",
     }
 }
@@ -233,21 +240,23 @@ fn meter(ledger: &mut Ledger, licensed: Licensed) {
     metered.counter = metered.counter.saturating_add(tally.counter);
     metered.rows = metered.rows.saturating_add(tally.rows);
     ledger.meters.put(key, metered);
-    if ledger.versions.get(&version).is_some_and(|known| !known.metered)
+    if tally.rated > 0
+        && ledger.versions.get(&version).is_some_and(|known| !known.metered)
         && let Some(known) = ledger.versions.get_mut(&version)
     {
         known.metered = true;
     }
-    let late = if ledger.periods.contains(&month) { (tally.rows, tally.rated) } else { (0, 0) };
+    let late = if month < ledger.open_month() { (tally.rows, tally.rated) } else { (0, 0) };
     let findings = [
-        ("USE-OVER-CAP", tally.over_cap),
-        (flag.unwrap_or("USE-UNLICENSED"), tally.unlicensed),
-        ("USE-AFTER-CLOSE", late),
+        ("USE-OVER-CAP", Severity::E, tally.over_cap),
+        (flag.unwrap_or("USE-UNLICENSED"), Severity::E, tally.unlicensed),
+        ("USE-UNPRICED", Severity::W, tally.unpriced),
+        ("USE-AFTER-CLOSE", Severity::E, late),
     ];
     let subject = Subject::Use { agreement, grant, member: payer, month };
-    for (rule, (rows, quantity)) in findings {
+    for (rule, severity, (rows, quantity)) in findings {
         if rows > 0 {
-            finding::record(ledger, rule, Severity::E, subject.clone(), rows, quantity);
+            finding::record(ledger, rule, severity, subject.clone(), rows, quantity);
         }
     }
 }

@@ -246,8 +246,9 @@ impl Node {
                 }
                 Command::Find { id, reply } => {
                     let held = self.pending.iter().find(|entry| entry.id() == id).cloned();
-                    reply.send(held.map(|entry| Held { entry, parked: false })).ok();
+                    reply.send(held.map(|entry| Held { entry, parked: false, replicated: false })).ok();
                 }
+                Command::Replicated { reply, .. } => drop(reply),
             }
         }
     }

@@ -5,10 +5,13 @@ use syngraph_protocol::codes::Place;
 use syngraph_protocol::ids::{EntryId, Height, Id, MemberId, PublicKey, Seq};
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Ledger;
+use syngraph_protocol::ledger::agreement::Royalty;
+use syngraph_protocol::ledger::lineage::{LineageChange, Parent};
 use syngraph_protocol::ledger::member::{
     Key, KeyPurpose, Member, MemberProfile, MemberStatus, NodeKeys, Scope,
 };
 use syngraph_protocol::ledger::proposal::{Change, Proposal};
+use syngraph_protocol::money::Ppm;
 use syngraph_protocol::time::UtcMs;
 
 use super::MemberRef;
@@ -113,6 +116,14 @@ pub(in crate::http) struct ProposalView {
 enum ChangeView {
     AdmitMember { profile: MemberProfile },
     Split { asset: Id, asset_name: String, owners: Vec<OwnerView>, initial: bool },
+    Lineage { child: Id, child_asset: String, links: Vec<LinkView>, absolute_ppm: Ppm },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct LinkView {
+    #[serde(flatten)]
+    parent: Parent,
+    royalty: Royalty,
 }
 
 /// Shows a proposal.
@@ -125,7 +136,21 @@ pub(in crate::http) fn proposal(ledger: &Ledger, id: Id, proposal: &Proposal) ->
             owners: owners(ledger, &split.owners),
             initial: split.initial,
         },
+        Change::Lineage(change) => lineage(ledger, change),
     };
     let approvals = proposal.approvals.iter().map(|member| MemberRef::new(ledger, *member));
     ProposalView { id, change, approvals: approvals.collect(), enacted: proposal.enacted }
+}
+
+fn lineage(ledger: &Ledger, change: &LineageChange) -> ChangeView {
+    let LineageChange { declared, royalties, absolute } = change;
+    let links = declared.parents.iter().zip(royalties);
+    let links = links.map(|(parent, royalty)| LinkView { parent: parent.clone(), royalty: *royalty });
+    let asset = ledger.versions.get(&declared.child).map(|version| version.published.asset);
+    ChangeView::Lineage {
+        child: declared.child,
+        child_asset: asset.map(|asset| super::asset_name(ledger, asset)).unwrap_or_default(),
+        links: links.collect(),
+        absolute_ppm: *absolute,
+    }
 }

@@ -199,7 +199,7 @@ fn distribute(
     charge: Micro,
     versions: &[(Id, u64)],
 ) -> Result<Distribution<Id>, String> {
-    let lineage = Lineage::new(lineage::closure(ledger, Some(month), versions.iter().map(|(id, _)| *id)));
+    let lineage = Lineage::new(lineage::closure(ledger, month, versions.iter().map(|(id, _)| *id)));
     let lineage = lineage.map_err(|error| error.rule().to_owned())?;
     let none = Fee { ppm: Ppm::ZERO, member: MemberId::new(0) };
     let fee = ledger.params().fee.unwrap_or(none);

@@ -101,15 +101,18 @@ fn a_key_may_give_itself_up_and_nothing_else() {
     let sign = |world: &mut World, number, deed| {
         let body = Body::Deed { idem: Idem::from_bytes([number; 16]), deed };
         let entry = world.sign_as(APP, member(1), body);
-        (entry.clone(), world.block(vec![entry]).outcomes.remove(0))
+        world.block(vec![entry]).outcomes.remove(0)
     };
     let refused = Outcome::Refused { rule: "KEY-PURPOSE".into() };
-    assert_eq!(sign(&mut world, 1, revoke(26, None)).1, refused);
-    assert_eq!(sign(&mut world, 2, revoke(20, None)).1, refused);
-    let (entry, outcome) = sign(&mut world, 3, revoke(APP, None));
-    assert_eq!(outcome, Outcome::Applied);
+    assert_eq!(sign(&mut world, 1, revoke(26, None)), refused);
+    assert_eq!(sign(&mut world, 2, revoke(20, None)), refused);
+    let body = Body::Deed { idem: Idem::from_bytes([3; 16]), deed: revoke(APP, None) };
+    let entry = world.sign_as(APP, member(1), body);
+    let beside = register(&mut world, 4);
+    let outcomes = world.block(vec![entry.clone(), beside]).outcomes;
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Refused { rule: "KEY-REVOKED".into() }]);
     assert_eq!(end(&world, APP), Some(Tip { next: Seq::new(3), last: entry.id() }), "up to this very act");
-    let next = register(&mut world, 4);
+    let next = register(&mut world, 5);
     assert_eq!(possible(&world, vec![next]), Err("KEY-REVOKED"));
 }
 

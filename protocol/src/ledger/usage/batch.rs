@@ -3,16 +3,18 @@
 //! *Invariants.* Judging changes nothing: it reads the state and says which rows count.
 //! A context is judged once for each span of time in which the answer is the same, and
 //! everything that counts towards one cap or one meter shares one counter, however the
-//! report is cut into contexts.
+//! report is cut into contexts. What one member reports never shuts out what another
+//! does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event_ids::time_of;
 use super::{MeterKey, ReportUsage, UsageContext, UsageError, UsageRow, readings};
 use crate::codes::Meter;
 use crate::ids::{EventId, Id, MemberId};
-use crate::ledger::agreement::{Cap, OnExcess};
+use crate::ledger::agreement::{Cap, OnExcess, Payment, Terms};
 use crate::ledger::rights::{self, Dimension, Judgement, Question, Verdict};
+use crate::ledger::royalty::Price;
 use crate::ledger::{At, Ledger};
 use crate::time::{Month, Span, UtcMs};
 
@@ -27,9 +29,14 @@ pub(super) struct Licensed {
     pub(super) key: MeterKey,
     /// Why its rows are not charged, if they are not.
     pub(super) flag: Option<&'static str>,
-    /// Whether its rows only reconcile.
-    counter: bool,
+    /// Whether its grant is paid for by use, but not by what this meter counts.
+    unpriced: bool,
+    /// The counter of all that is reported on its meter; none if its rows only
+    /// reconcile.
+    reported: Option<usize>,
     caps: Vec<Limit>,
+    /// The counters of its caps, each once: caps on one meter and span share theirs.
+    capped: BTreeSet<usize>,
     pub(super) tally: Tally,
 }
 
@@ -50,6 +57,7 @@ pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) over_cap: (u64, u64),
     pub(super) unlicensed: (u64, u64),
+    pub(super) unpriced: (u64, u64),
 }
 
 /// What a row comes to.
@@ -59,10 +67,11 @@ enum Row {
 }
 
 /// Names what several contexts of a batch may count together.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Counted {
-    /// Everything on a meter in a month, whether charged or not: it must fit 64 bits.
-    Everything(Month, Id, u16, MemberId, Meter),
+    /// What the grant's reporter says of a meter in a month under one version of the
+    /// agreement, whether charged or not: it must fit 64 bits.
+    Reported(Month, Id, u16, MemberId, Meter, u32),
     /// What a cap counts: charged units of its meter and the meters below it, of a month
     /// or of all.
     Cap(Option<Month>, Id, u16, MemberId, Meter),
@@ -71,24 +80,38 @@ enum Counted {
 /// Units counted so far, the state's and the batch's together. Contexts share them, so
 /// that no cap can be had twice by stating a context twice.
 #[derive(Default)]
-struct Counters(Vec<(Counted, u64)>);
+struct Counters {
+    positions: BTreeMap<Counted, usize>,
+    units: Vec<u64>,
+}
 
 impl Counters {
     /// The counter of this name, begun at what the state has if it is new.
     fn position(&mut self, name: Counted, begin: impl FnOnce() -> u64) -> usize {
-        if let Some(position) = self.0.iter().position(|(known, _)| *known == name) {
-            return position;
-        }
-        self.0.push((name, begin()));
-        self.0.len().saturating_sub(1)
+        *self.positions.entry(name).or_insert_with(|| {
+            self.units.push(begin());
+            self.units.len().saturating_sub(1)
+        })
+    }
+
+    /// The counter of what the grant's reporter says of a meter.
+    fn reported(&mut self, ledger: &Ledger, key: &MeterKey) -> usize {
+        let MeterKey { month, agreement, grant, payer, ref meter, agreement_version, .. } = *key;
+        let name = Counted::Reported(month, agreement, grant, payer, meter.clone(), agreement_version);
+        self.position(name, || {
+            let same =
+                |known: &MeterKey| known.meter == *meter && known.agreement_version == agreement_version;
+            let known = readings(ledger, month, agreement, grant, payer).filter(|(known, _)| same(known));
+            sum(known.flat_map(|(_, metered)| [metered.rated, metered.flagged]))
+        })
     }
 
     fn get(&self, position: usize) -> u64 {
-        self.0.get(position).map_or(u64::MAX, |(_, units)| *units)
+        self.units.get(position).copied().unwrap_or(u64::MAX)
     }
 
     fn add(&mut self, position: usize, units: u64) {
-        if let Some((_, counted)) = self.0.get_mut(position) {
+        if let Some(counted) = self.units.get_mut(position) {
             *counted = counted.saturating_add(units);
         }
     }
@@ -99,7 +122,8 @@ struct Batch<'a> {
     ledger: &'a Ledger,
     at: &'a At,
     report: &'a ReportUsage,
-    judged: Vec<Vec<Judged>>,
+    /// By context, then by the first moment for which it holds.
+    judged: Vec<BTreeMap<UtcMs, Judged>>,
     counters: Counters,
     /// Accepted ids by day.
     accepted: BTreeMap<i64, Vec<EventId>>,
@@ -128,7 +152,7 @@ pub(super) fn judge_rows(ledger: &Ledger, at: &At, report: &ReportUsage) -> Verd
         ledger,
         at,
         report,
-        judged: report.contexts.iter().map(|_| Vec::new()).collect(),
+        judged: report.contexts.iter().map(|_| BTreeMap::new()).collect(),
         counters: Counters::default(),
         accepted: BTreeMap::new(),
         refused: BTreeMap::new(),
@@ -137,7 +161,8 @@ pub(super) fn judge_rows(ledger: &Ledger, at: &At, report: &ReportUsage) -> Verd
     };
     batch.run();
     let Batch { judged, accepted, refused, rated, flagged, .. } = batch;
-    let licensed = judged.into_iter().flatten().filter_map(|judged| judged.result.ok()).collect();
+    let licensed =
+        judged.into_iter().flat_map(BTreeMap::into_values).filter_map(|judged| judged.result.ok()).collect();
     Verdicts { licensed, accepted, refused, rated, flagged }
 }
 
@@ -209,14 +234,17 @@ impl Batch<'_> {
         else {
             return Err(UsageError::NoContext { row: context });
         };
-        let position = known.iter().position(|judged| judged.steady.contains(moment));
-        let position = position.unwrap_or_else(|| {
-            known.push(judge(self.ledger, self.at.member, asked, moment, &mut self.counters));
-            known.len().saturating_sub(1)
+        let latest = known.range(..=moment).next_back();
+        let start = latest.filter(|(_, judged)| judged.steady.contains(moment)).map(|(start, _)| *start);
+        let start = start.unwrap_or_else(|| {
+            let judged = judge(self.ledger, self.at.member, asked, moment, &mut self.counters);
+            let start = judged.steady.from;
+            known.insert(start, judged);
+            start
         });
-        let judged = known.get_mut(position).ok_or(UsageError::NoContext { row: context })?;
+        let judged = known.get_mut(&start).ok_or(UsageError::NoContext { row: context })?;
         let licensed = judged.result.as_mut().map_err(|error| error.clone())?;
-        licensed.count(self.ledger, &mut self.counters, quantity)
+        licensed.count(&mut self.counters, quantity)
     }
 }
 
@@ -261,12 +289,16 @@ fn license(
     let agreement = ledger.agreements.get(&id).ok_or(UsageError::Agreement)?;
     // Before an agreement is in force, the version that was proposed says who it is about.
     let terms_of = judgement.agreement_version.unwrap_or(agreement.current);
-    let terms = &ledger.terms.get(&(id, terms_of)).ok_or(UsageError::Agreement)?.terms;
+    let signed = ledger.terms.get(&(id, terms_of)).ok_or(UsageError::Agreement)?;
+    let terms = &signed.terms;
     let grant = terms.grants.get(usize::from(number)).ok_or(UsageError::Agreement)?;
     if terms.party(reporter).is_none() {
         return Err(UsageError::Reporter);
     }
-    if terms.party(payer).is_none() {
+    // What a member says of its own use is its own word; what others say of it counts
+    // only under what it has signed.
+    let has_signed = signed.signed_by.binary_search(&payer).is_ok();
+    if terms.party(payer).is_none() || (reporter != payer && !has_signed) {
         return Err(UsageError::Payer);
     }
     if !ledger.versions.contains(&version) {
@@ -277,7 +309,8 @@ fn license(
         Verdict::Deny | Verdict::Undetermined => Some(flag_rule(judgement)),
     };
     let caps = grant.caps.iter().filter(|cap| cap.meter.covers(&context.meter));
-    let caps = caps.map(|cap| limit(ledger, cap, (id, number, payer), month, counters)).collect();
+    let caps: Vec<_> = caps.map(|cap| limit(ledger, cap, (id, number, payer), month, counters)).collect();
+    let capped = caps.iter().map(|cap| cap.counter).collect();
     let key = MeterKey {
         month,
         agreement: id,
@@ -287,8 +320,18 @@ fn license(
         agreement_version: judgement.agreement_version.unwrap_or(0),
         version,
     };
-    let counter = reporter != grant.reporter_for(payer);
-    Ok(Licensed { key, flag, counter, caps, tally: Tally::default() })
+    let reports = reporter == grant.reporter_for(payer);
+    let reported = reports.then(|| counters.reported(ledger, &key));
+    let unpriced = is_unpriced(terms, number, payer, &context.meter);
+    Ok(Licensed { key, flag, unpriced, reported, caps, capped, tally: Tally::default() })
+}
+
+/// Whether a payer pays for a grant by use, and no term of it counts this meter. What is
+/// free or has one price for everything has nothing to count.
+fn is_unpriced(terms: &Terms, grant: u16, payer: MemberId, meter: &Meter) -> bool {
+    let prices = || terms.payments.iter().filter(|known| (known.grant, known.payer) == (grant, payer));
+    let by_use = |payment: &Payment| !matches!(payment.term.price, Price::Flat(_));
+    prices().any(by_use) && !prices().any(|payment| payment.meter.covers(meter))
 }
 
 /// A cap with the counter that everything under it shares.
@@ -331,15 +374,17 @@ fn flag_rule(judgement: &Judgement) -> &'static str {
 
 impl Licensed {
     /// Counts one row.
-    fn count(&mut self, ledger: &Ledger, counters: &mut Counters, quantity: u64) -> Result<Row, UsageError> {
-        self.count_everything(ledger, counters, quantity)?;
+    fn count(&mut self, counters: &mut Counters, quantity: u64) -> Result<Row, UsageError> {
         let tally = &mut self.tally;
-        tally.rows = tally.rows.saturating_add(1);
         let more = |(rows, sum): (u64, u64)| (rows.saturating_add(1), sum.saturating_add(quantity));
-        if self.counter {
+        let Some(reported) = self.reported else {
+            tally.rows = tally.rows.saturating_add(1);
             tally.counter = tally.counter.saturating_add(quantity);
             return Ok(Row::Rated);
-        }
+        };
+        counters.get(reported).checked_add(quantity).ok_or(UsageError::Overflow)?;
+        counters.add(reported, quantity);
+        tally.rows = tally.rows.saturating_add(1);
         if self.flag.is_some() {
             tally.flagged = tally.flagged.saturating_add(quantity);
             tally.unlicensed = more(tally.unlicensed);
@@ -354,30 +399,11 @@ impl Licensed {
             tally.flagged = tally.flagged.saturating_add(quantity);
             return Ok(Row::Flagged);
         }
-        // Two caps on one meter and span share a counter: it counts once.
-        let mut counted: Vec<usize> = self.caps.iter().map(|cap| cap.counter).collect();
-        counted.dedup();
-        counted.into_iter().for_each(|counter| counters.add(counter, quantity));
+        self.capped.iter().for_each(|counter| counters.add(*counter, quantity));
         tally.rated = tally.rated.saturating_add(quantity);
+        if self.unpriced {
+            tally.unpriced = more(tally.unpriced);
+        }
         Ok(Row::Rated)
-    }
-
-    /// A meter's units of a month, charged or not, fit 64 bits.
-    fn count_everything(
-        &self,
-        ledger: &Ledger,
-        counters: &mut Counters,
-        quantity: u64,
-    ) -> Result<(), UsageError> {
-        let MeterKey { month, agreement, grant, payer, ref meter, .. } = self.key;
-        let name = Counted::Everything(month, agreement, grant, payer, meter.clone());
-        let counter = counters.position(name, || {
-            let counted =
-                readings(ledger, month, agreement, grant, payer).filter(|(key, _)| key.meter == *meter);
-            sum(counted.flat_map(|(_, metered)| [metered.rated, metered.flagged, metered.counter]))
-        });
-        counters.get(counter).checked_add(quantity).ok_or(UsageError::Overflow)?;
-        counters.add(counter, quantity);
-        Ok(())
     }
 }

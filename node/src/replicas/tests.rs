@@ -1,0 +1,241 @@
+use std::time::Duration;
+
+use syngraph_protocol::crypto::SecretKey;
+use syngraph_protocol::genesis::{Charter, Founder};
+use syngraph_protocol::ids::EntryId;
+use syngraph_protocol::ledger::Plan;
+use syngraph_protocol::ledger::member::NodeKeys;
+
+use super::message::Gap;
+use super::*;
+use crate::journals::Via;
+use crate::journals::tests::{charter, entry, journal};
+
+/// Four voters; member 0 has the journal of seed 10.
+fn four() -> Ledger {
+    let mut charter: Charter = charter();
+    let public = |seed: u8| SecretKey::from_seed(&[seed; 32]).public();
+    let node = |seed: u8| NodeKeys {
+        validator: public(seed + 1),
+        transport: public(seed + 2),
+        journal: public(seed + 3),
+    };
+    charter.members[1].profile.node = Some(node(20));
+    charter.members[1].power = 1;
+    for seed in [30, 40] {
+        let mut founder: Founder = charter.members[1].clone();
+        founder.profile.root = public(seed);
+        founder.profile.node = Some(node(seed));
+        charter.members.push(founder);
+    }
+    Ledger::genesis(&charter)
+}
+
+fn member(id: u32) -> MemberId {
+    MemberId::new(id)
+}
+
+/// A node that holds these entries durably, and is connected to the other three.
+struct World {
+    ledger: Ledger,
+    journals: Journals,
+    replicas: Replicas,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let (me, now) = (member(0), Instant::now());
+        let mut world =
+            Self { ledger: four(), journals: Journals::new(me), replicas: Replicas::new(me), now };
+        let view = View { ledger: &world.ledger, journals: &world.journals, now };
+        (1..4).for_each(|peer| world.replicas.up(member(peer), view));
+        world
+    }
+
+    fn view(&self) -> View<'_> {
+        View { ledger: &self.ledger, journals: &self.journals, now: self.now }
+    }
+
+    fn hold(&mut self, entries: &[VerifiedEntry], through_our_door: bool) {
+        for entry in entries {
+            self.journals.admit(&self.ledger, entry.clone(), Via::Peer, self.now);
+        }
+        let grown = self.journals.synced();
+        if through_our_door {
+            self.replicas.fresh(entries.to_vec());
+        }
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.grown(&grown, view);
+    }
+
+    fn announced(&mut self, from: u32, last: &VerifiedEntry) {
+        let head = last.head();
+        let point = CutPoint { journal: head.journal, seq: head.seq, entry: last.id() };
+        let height = self.ledger.height();
+        let holdings = Holdings { height, log_size: 0, begun: height, points: vec![point] };
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.announced(member(from), &holdings, view);
+    }
+
+    fn flush(&mut self) -> Vec<Ask> {
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.flush(view)
+    }
+
+    fn answer(&mut self, ask: &Ask, response: Option<Response>) -> Option<Arrived> {
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.response(ask.to, ask.ticket, response, view)
+    }
+
+    fn quorum(&self, entry: &VerifiedEntry) -> Option<u64> {
+        self.replicas.replicated().get(&entry.head().journal).map(|next| next.get())
+    }
+}
+
+fn pushes(asks: &[Ask]) -> Vec<(u32, Vec<EntryId>)> {
+    let push = |ask: &Ask| match &ask.request {
+        Request::Push(entries) => Some((ask.to.get(), entries.iter().map(VerifiedEntry::id).collect())),
+        _ => None,
+    };
+    asks.iter().filter_map(push).collect()
+}
+
+fn wants(asks: &[Ask]) -> Vec<(u32, Vec<Gap>)> {
+    let want = |ask: &Ask| match &ask.request {
+        Request::Want(gaps) => Some((ask.to.get(), gaps.clone())),
+        _ => None,
+    };
+    asks.iter().filter_map(want).collect()
+}
+
+#[test]
+fn what_comes_through_our_door_is_pushed_once_and_in_order() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 3);
+    world.hold(&entries[..2], true);
+    let asks = world.flush();
+    let ids: Vec<_> = entries[..2].iter().map(VerifiedEntry::id).collect();
+    assert_eq!(pushes(&asks), [(1, ids.clone()), (2, ids.clone()), (3, ids)]);
+    assert!(pushes(&world.flush()).is_empty(), "once");
+    // Member 1 had no room: it must ask itself, and is not sent what it cannot take.
+    let first = asks.iter().find(|ask| matches!(ask.request, Request::Push(_))).expect("pushed");
+    world.answer(first, Some(Response::Later));
+    world.hold(&entries[2..], true);
+    let to: Vec<_> = pushes(&world.flush()).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(to, [2, 3]);
+}
+
+#[test]
+fn what_others_have_taken_is_not_pushed_again() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 2);
+    world.hold(&entries, false);
+    let asks = world.flush();
+    assert!(pushes(&asks).is_empty());
+    let told = asks.iter().filter(|ask| matches!(&ask.request, Request::Holdings(h) if h.points.len() == 1));
+    assert_eq!(told.count(), 3, "but everybody hears of it");
+}
+
+#[test]
+fn a_quorum_holds_what_it_has_announced_on_our_branch() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 3);
+    world.hold(&entries, true);
+    assert_eq!(world.quorum(&entries[0]), None, "we alone hold it");
+    world.announced(1, &entries[0]);
+    assert_eq!(world.quorum(&entries[0]), None, "two of four");
+    world.announced(2, &entries[1]);
+    assert_eq!(world.quorum(&entries[0]), Some(1), "three of four hold the first");
+    let other = entry(&world.ledger, 10, 2, entries[1].id(), 99);
+    world.announced(3, &other);
+    assert_eq!(world.quorum(&entries[0]), Some(1), "another branch is no copy of ours");
+    world.announced(1, &entries[2]);
+    assert_eq!(world.quorum(&entries[0]), Some(2));
+    world.replicas.down(member(2));
+    assert_eq!(world.quorum(&entries[0]), Some(2), "what is on its disk stays there");
+}
+
+#[test]
+fn a_gap_is_asked_for_after_a_moment_and_of_another_if_it_is_not_filled() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 3);
+    world.announced(1, &entries[2]);
+    world.announced(2, &entries[2]);
+    assert!(wants(&world.flush()).is_empty(), "whoever took it is probably sending it");
+    let due = world.replicas.wake_at(world.view()).expect("to ask");
+    world.now = due;
+    let asks = world.flush();
+    let head = entries[2].head();
+    let gap = Gap { journal: head.journal, from: Seq::FIRST, to: head.seq, last: entries[2].id() };
+    assert_eq!(wants(&asks), [(2, vec![gap.clone()])]);
+    assert!(wants(&world.flush()).is_empty(), "once at a time");
+    let ask = asks.iter().find(|ask| matches!(ask.request, Request::Want(_))).expect("asked");
+    assert!(world.answer(ask, None).is_none());
+    world.now += Duration::from_secs(1);
+    assert_eq!(wants(&world.flush()), [(1, vec![gap])]);
+    world.hold(&entries, false);
+    world.now += Duration::from_secs(1);
+    assert!(wants(&world.flush()).is_empty(), "it is here now");
+}
+
+#[test]
+fn a_proposals_entries_are_asked_of_its_proposer_and_then_of_everybody() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 2);
+    let head = entries[1].head();
+    let missing = [CutPoint { journal: head.journal, seq: head.seq, entry: entries[1].id() }];
+    let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
+    world.replicas.want(member(2), &missing, view);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        world.now = world.replicas.wake_at(world.view()).expect("to ask").max(world.now);
+        asked.extend(wants(&world.flush()).into_iter().map(|(to, _)| to));
+    }
+    assert_eq!(asked[0], 2);
+    asked.sort_unstable();
+    assert_eq!(asked, [1, 2, 3]);
+}
+
+#[test]
+fn whoever_is_behind_asks_for_the_log_and_not_without_end() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 2);
+    let holdings =
+        Holdings { height: Height::new(5), log_size: 7, begun: Height::new(6), points: Vec::new() };
+    let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
+    world.replicas.announced(member(3), &holdings, view);
+    assert!(!world.flush().iter().any(|ask| matches!(ask.request, Request::Log { .. })), "skew is ordinary");
+    world.now = world.replicas.wake_at(world.view()).expect("to ask");
+    let asks = world.flush();
+    let ask =
+        asks.iter().find(|ask| matches!(ask.request, Request::Log { from: 0 })).expect("from the start");
+    assert_eq!(ask.to, member(3));
+    let arrived = world.answer(ask, Some(Response::Entries(entries.clone()))).expect("entries");
+    assert_eq!(arrived.entries.len(), 2);
+    let asks = world.flush();
+    let ask = asks.iter().find(|ask| matches!(ask.request, Request::Log { from: 2 })).expect("and goes on");
+    world.answer(ask, Some(Response::Entries(Vec::new())));
+    assert!(!world.flush().iter().any(|ask| matches!(ask.request, Request::Log { .. })), "not at once again");
+}
+
+#[test]
+fn gaps_are_answered_from_what_is_held_and_no_further() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 4);
+    world.hold(&entries[..3], true);
+    let gap = |from: u64, to: &VerifiedEntry| Gap {
+        journal: to.head().journal,
+        from: Seq::new(from),
+        to: to.head().seq,
+        last: to.id(),
+    };
+    let ids = |gaps: &[Gap]| answer(gaps, world.view()).iter().map(VerifiedEntry::id).collect::<Vec<_>>();
+    assert_eq!(ids(&[gap(1, &entries[2])]), [entries[1].id(), entries[2].id()]);
+    assert!(ids(&[gap(0, &entries[3])]).is_empty(), "it is not held");
+    let plan = Plan { time: world.ledger.time().plus_ms(1), built_by: member(0) };
+    let executed = world.ledger.execute(&plan, entries[..1].to_vec()).expect("a block");
+    world.journals.sealed(&executed.ledger, &executed.block.cut, world.now);
+    let view = View { ledger: &executed.ledger, journals: &world.journals, now: world.now };
+    assert!(answer(&[gap(0, &entries[2])], view).is_empty(), "whoever lacks sealed entries needs the log");
+}
