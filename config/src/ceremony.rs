@@ -40,7 +40,10 @@ pub enum CeremonyError {
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// Signatures stand under what would change.
-    #[error("{count} founders have signed; their signatures would not hold for a changed charter")]
+    #[error(
+        "signatures under this charter: {count}; they would not hold for a changed one (--drop-signatures takes \
+         them away)"
+    )]
     Signed {
         /// How many.
         count: usize,

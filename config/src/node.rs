@@ -278,8 +278,10 @@ impl NodeFilesError {
 /// # Errors
 /// [`NodeFilesError`] naming file, line, field and rule.
 pub fn load_node(dir: &NodeDir, overrides: &Overrides) -> Result<NodeFiles, NodeFilesError> {
+    let config_path = dir.config();
+    let (text, config) = read_config(&config_path, overrides)?;
     let transport = Key::load(&dir.key("transport"))?;
-    let config = load_config(&dir.config(), overrides, transport.public())?;
+    check::check(&config, transport.public()).map_err(|found| found.within(&text, &config_path))?;
     let path = dir.genesis();
     let genesis_toml = file::read_text(&path)?;
     let genesis = parse_genesis(&genesis_toml, &path)?;
@@ -294,10 +296,16 @@ pub fn load_node(dir: &NodeDir, overrides: &Overrides) -> Result<NodeFiles, Node
 /// # Errors
 /// [`NodeFilesError`] naming file, line, field and rule.
 pub fn load_config(path: &Path, overrides: &Overrides, own: PublicKey) -> Result<NodeConfig, NodeFilesError> {
-    let text = file::read_text(path)?;
-    let config = file::parse::<NodeConfig>(&text, path)?.overridden(overrides);
+    let (text, config) = read_config(path, overrides)?;
     check::check(&config, own).map_err(|found| found.within(&text, path))?;
     Ok(config)
+}
+
+/// A configuration with its text, not yet checked.
+fn read_config(path: &Path, overrides: &Overrides) -> Result<(String, NodeConfig), ConfigError> {
+    let text = file::read_text(path)?;
+    let config = file::parse::<NodeConfig>(&text, path)?.overridden(overrides);
+    Ok((text, config))
 }
 
 /// The text of a `node.toml`, every field commented.

@@ -42,7 +42,7 @@ use tokio::sync::watch;
 use self::doors::Awaiting;
 use self::evidence::Reported;
 use self::ports::{Disk, Input, Now, Peers, Voting};
-use self::proposals::Unjudged;
+use self::proposals::{Asked, Unjudged};
 pub use self::restore::restore;
 pub(crate) use self::run::{Sources, run};
 use crate::chain::{Chain, DecideError};
@@ -119,6 +119,8 @@ pub struct Core<D, V, P> {
     snapshot: watch::Sender<Arc<Snapshot>>,
     metrics: Metrics,
     pace: Pace<Reply<Start>>,
+    /// The engine's question for a block, while there is nothing to seal.
+    asked: Option<Asked>,
     unjudged: Vec<Unjudged>,
     /// When the time of the first unjudged proposal that is ahead of our clock comes.
     early: Option<UtcMs>,
@@ -172,6 +174,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             snapshot,
             metrics,
             pace: Pace::new(now.instant),
+            asked: None,
             unjudged: Vec::new(),
             early: None,
             height_began: None,
@@ -242,6 +245,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         if self.early.is_some_and(|until| until <= now.wall) {
             self.judge_again(now)?;
         }
+        self.build_if_due(now)?;
         match self.next_start() {
             Some(due) if due <= now.instant => self.start_next(),
             _ => Ok(()),
@@ -252,7 +256,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     pub fn wake_at(&self, now: Now) -> Option<Instant> {
         let early = self.early.map(|until| now.instant + wait_ms(until.since_ms(now.wall)));
         let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
-        early.into_iter().chain(self.next_start()).chain(self.replicas.wake_at(view)).min()
+        let own = early.into_iter().chain(self.next_start()).chain(self.build_at());
+        own.chain(self.replicas.wake_at(view)).min()
     }
 
     /// When the next height may begin; none while a height is under way.
@@ -310,6 +315,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     fn round_started(&mut self, now: Now, height: Height) {
+        // Whatever was asked for an earlier round is of no use any more.
+        self.asked = None;
         if self.height_began.is_none_or(|(begun, _)| begun != height) {
             self.height_began = Some((height, now.instant));
         }

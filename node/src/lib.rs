@@ -17,6 +17,8 @@
 //! close → engine ends → core ends, and closes the store → peer port closes.
 
 pub mod args;
+#[cfg(feature = "byzantine")]
+mod byzantine;
 pub mod chain;
 mod consensus;
 pub mod core;
@@ -49,6 +51,7 @@ use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
 use crate::peers::PeersError;
+use crate::replicas::message::Peers;
 use crate::store::{Recovered, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -128,10 +131,12 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let (gate, doors) = gate::open(snapshot, store.reader(), info);
     let Recovered { ledger, pending, undecided, .. } = recovered;
     let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
+    let port = peers.clone();
+    #[cfg(feature = "byzantine")]
+    let peers = byzantine::Liar::new(peers);
     let own = Own { member: me, journal: files.journal.secret().clone() };
     let gate::Core { commands, snapshot } = doors;
     let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
-    let port = parts.peers.clone();
     let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
     let mut core = spawn_core(parts, sources, core_stops)?;
@@ -253,8 +258,8 @@ fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
 
 /// The core gets a thread of its own, since it writes to disk between its answers. What
 /// it ends with comes through the channel; a channel that closes empty means a panic.
-fn spawn_core(
-    parts: Parts<Store, Engine, peers::Handle>,
+fn spawn_core<P: Peers + Send + 'static>(
+    parts: Parts<Store, Engine, P>,
     sources: Sources,
     stop: oneshot::Receiver<()>,
 ) -> Result<oneshot::Receiver<Result<(), CoreError>>, NodeError> {

@@ -223,6 +223,11 @@ impl Place {
         let covered = |place: &str| mine.split(' ').any(|country| covers(country, place, '-'));
         self == other || group(&other.0).unwrap_or(&other.0).split(' ').all(covered)
     }
+
+    /// Whether one of the two covers the other.
+    fn meets(&self, other: &Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -258,8 +263,22 @@ impl Territory {
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
         let included = self.world || self.include.iter().any(|inside| inside.covers(place));
-        let excluded = self.exclude.iter().any(|outside| outside.covers(place) || place.covers(outside));
+        let excluded = self.exclude.iter().any(|outside| outside.meets(place));
         included && !excluded
+    }
+
+    /// Whether every place inside `other` lies inside this one, as far as the codes tell:
+    /// a group is covered by itself, not by a list of its countries.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let left_out = |outside: &Place| other.exclude.iter().any(|known| known.covers(outside));
+        if other.world {
+            return self.world && self.exclude.iter().all(left_out);
+        }
+        other.include.iter().all(|place| {
+            let included = self.world || self.include.iter().any(|inside| inside.covers(place));
+            included && self.exclude.iter().filter(|outside| outside.meets(place)).all(left_out)
+        })
     }
 }
 
@@ -299,6 +318,26 @@ mod tests {
             assert_eq!(eu_without_bavaria.contains(&place(code)), inside, "{code}");
         }
         assert!(Territory::world().contains(&place("JP")));
+        let territory = |include: &[&str], exclude: &[&str]| Territory {
+            world: include.is_empty(),
+            include: include.iter().map(|code| place(code)).collect(),
+            exclude: exclude.iter().map(|code| place(code)).collect(),
+        };
+        for (include, exclude, covered) in [
+            (&["FR"][..], &[][..], true),
+            (&["EU"], &["DE-BY"], true),
+            (&["EU"], &["DE"], true),
+            (&["EU"], &[], false),
+            (&["DE"], &[], false),
+            (&["DE-BY"], &[], false),
+            (&["FR", "NO"], &[], false),
+            (&[], &["DE-BY"], false),
+        ] {
+            let inside = territory(include, exclude);
+            assert_eq!(eu_without_bavaria.covers(&inside), covered, "{inside:?}");
+            assert!(Territory::world().covers(&inside));
+        }
+        assert!(!territory(&[], &["EEA"]).covers(&territory(&["EU"], &[])));
         for bad in ["", "XX", "EU-BY", "DE-", "DE-ABCD", "de"] {
             assert!(place(bad).check().is_err(), "{bad}");
         }

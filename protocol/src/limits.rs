@@ -45,6 +45,10 @@ pub const PARTIES_MAX: usize = 256;
 pub const AGREEMENT_VERSIONS_MAX: u32 = 1_000;
 /// Most grants of an agreement version.
 pub const GRANTS_MAX: usize = 256;
+/// Most grants of others that an agreement version relies on.
+pub const UPSTREAM_MAX: usize = 16;
+/// Most grants that one walk up a chain of sublicences asks.
+pub const UPSTREAM_VISITS_MAX: usize = 64;
 /// Most payment terms of an agreement version.
 pub const PAYMENT_TERMS_MAX: usize = 256;
 /// Most elements of a list inside a grant (assets, acts, purposes, territories…).
@@ -63,12 +67,12 @@ pub const LINEAGE_NODES_MAX: usize = 10_000;
 pub const LINEAGE_LINKS_MAX: usize = 20_000;
 /// Most links that the declarations of all members together follow in one block; each
 /// member may begin another walk until it has followed its share.
-pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 1_000_000;
-/// Most asset versions that one line of a statement names.
+pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 500_000;
+/// Most asset versions that one line of a statement names and its charge is split over.
 pub const LINE_VERSIONS_MAX: usize = 1_024;
-/// Highest charge of one line, in micros: so many lines as there can be sum up below the
-/// range of 128 bits.
-pub const LINE_CHARGE_MICROS_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000;
+/// Highest charge of one line, in minor units: so many lines as there can be sum up below
+/// the range of 128 bits of micros.
+pub const LINE_CHARGE_MINOR_MAX: i128 = 1_000_000_000_000_000_000_000_000;
 /// Most bodies or agreements a key's scope lists.
 pub const SCOPE_LIST_MAX: usize = 64;
 /// Most claims on a block's space that one key may have parked, in entries.

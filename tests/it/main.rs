@@ -3,6 +3,7 @@
 mod agreement;
 mod archive;
 mod catch_up;
+mod ceremony;
 mod consortium;
 mod crash;
 mod demo;

@@ -5,7 +5,7 @@
 //! proposes no other and can carry out what it voted for. A verdict that cannot be given
 //! yet is withheld, never *invalid*.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syngraph_protocol::block::{Block, CutPoint};
 use syngraph_protocol::entry::VerifiedEntry;
@@ -22,6 +22,18 @@ use crate::replicas::View;
 /// first, and comes again by sync if it is decided.
 const UNJUDGED_MAX: usize = 16;
 
+/// How long the engine's question for a block is held while there is nothing to seal; well
+/// below the time that others wait for a proposal.
+const EMPTY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The engine's question for a block.
+pub(super) struct Asked {
+    height: Height,
+    round: u32,
+    reply: Reply<BlockId>,
+    until: Instant,
+}
+
 /// A proposal without a verdict yet.
 pub(super) struct Unjudged {
     pub(super) height: Height,
@@ -37,7 +49,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         known.map(|block| Judged { height, round, proposer, block, valid: true }).collect()
     }
 
-    /// Builds a block, or proposes again the one that was built.
+    /// Builds a block, or proposes again the one that was built; in a moment, if there is
+    /// nothing to seal yet: whoever has begun the height has seen something coming.
     pub(super) fn build(
         &mut self,
         now: Now,
@@ -45,9 +58,34 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         round: u32,
         reply: Reply<BlockId>,
     ) -> Result<(), CoreError> {
-        if Some(height) != self.chain.next_height() {
-            return Ok(());
+        self.asked = Some(Asked { height, round, reply, until: now.instant + EMPTY_PATIENCE });
+        self.build_if_due(now)
+    }
+
+    /// When the block that the engine has asked for is built.
+    pub(super) fn build_at(&self) -> Option<Instant> {
+        let asked = self.asked.as_ref()?;
+        let cuttable = Cuttable { ledger: self.chain.ledger(), replicated: self.replicas.replicated() };
+        Some(self.journals.ready_at(cuttable).map_or(asked.until, |ready| ready.min(asked.until)))
+    }
+
+    pub(super) fn build_if_due(&mut self, now: Now) -> Result<(), CoreError> {
+        let due = self.build_at().is_some_and(|at| at <= now.instant);
+        match self.asked.take_if(|_| due) {
+            Some(Asked { height, round, reply, .. }) if Some(height) == self.chain.next_height() => {
+                self.propose(now, height, round, reply)
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn propose(
+        &mut self,
+        now: Now,
+        height: Height,
+        round: u32,
+        reply: Reply<BlockId>,
+    ) -> Result<(), CoreError> {
         let began = Instant::now();
         let (journals, replicated) = (&self.journals, self.replicas.replicated());
         let entries = |ledger: &_| journals.select(Cuttable { ledger, replicated }, now.instant);
@@ -107,7 +145,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     /// How long the engine has been at this height.
-    fn height_for(&self, now: Now, height: Height) -> std::time::Duration {
+    fn height_for(&self, now: Now, height: Height) -> Duration {
         let began = self.height_began.filter(|(begun, _)| *begun == height).map(|(_, at)| at);
         began.map(|at| now.instant.saturating_duration_since(at)).unwrap_or_default()
     }

@@ -39,7 +39,12 @@ pub(super) fn start(plan: NodePlan) -> Result<Running, DemoError> {
     let log_path = plan.dir.join(LOG);
     let log = File::create(&log_path).map_err(|source| DemoError::File { path: log_path, source })?;
     let program = std::env::current_exe().map_err(DemoError::Process)?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    // What the environment says about one node must not hold for all of the demo's.
+    for name in ["SYNGRAPH_HTTP", "SYNGRAPH_PEERS", "SYNGRAPH_CONSENSUS"] {
+        command.env_remove(name);
+    }
+    let child = command
         .arg("run")
         .arg("--dir")
         .arg(&plan.dir)

@@ -58,7 +58,7 @@ fn add(args: &AddArgs) -> Result<Answer, OperatorError> {
     replace_genesis(&args.genesis, &genesis)?;
     let mut answer = Answer::new(lines.join("\n"));
     if dropped > 0 {
-        answer = answer.noting(format!("{dropped} signatures were dropped; those founders sign again"));
+        answer = answer.noting(format!("signatures dropped: {dropped}; those founders sign again"));
     }
     Ok(answer)
 }
@@ -66,18 +66,12 @@ fn add(args: &AddArgs) -> Result<Answer, OperatorError> {
 fn sign(args: &SignArgs) -> Result<Answer, OperatorError> {
     let dir = args.dir.as_ref().map(NodeDir::new);
     let mut genesis = load_genesis(&args.genesis)?;
-    let root = match (&args.key, &dir) {
-        (Some(path), _) => Some(Key::load(path)?),
-        (None, Some(dir)) => Some(Key::load(&dir.key("root"))?),
-        (None, None) => None,
-    };
+    // The command line asks for one of the two; without either it would be this directory.
+    let here = || dir.clone().unwrap_or_else(|| NodeDir::new(".")).key("root");
+    let root = Key::load(&args.key.clone().unwrap_or_else(here))?;
     let card = args.card.clone().or_else(|| Some(dir?.card()));
     let card = card.map(|path| MemberCard::load(&path)).transpose()?;
-    // The command line asks for one of the two.
-    let new = match &root {
-        Some(root) => ceremony::sign(&mut genesis, root, card.as_ref())?,
-        None => false,
-    };
+    let new = ceremony::sign(&mut genesis, &root, card.as_ref())?;
     if new {
         replace_genesis(&args.genesis, &genesis)?;
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::member;
 use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
-use crate::codes::{Act, Meter};
+use crate::codes::Meter;
 use crate::ids::{Hash, Height, Id, MemberId, Salt};
 use crate::limits::AGREEMENT_VERSIONS_MAX;
 use crate::money::Currency;
@@ -187,6 +187,7 @@ refusals! {
         AssetUnknown { asset: Id } = "AGR-ASSET-UNKNOWN": "it grants asset {asset}, which does not exist",
         VersionForeign { version: Id } = "AGR-VERSION-FOREIGN": "version {version} is not one of the granted asset",
         NotOwner { asset: Id } = "AGR-NOT-OWNER": "the licensor neither controls asset {asset} nor may sublicense it by an upstream grant",
+        SubExceeds { asset: Id } = "AGR-SUB-EXCEEDS": "no upstream grant on asset {asset} covers the acts, purposes, places and time that are granted on",
         TermPinned { term: Name } = "AGR-TERM-PINNED": "an amendment must keep payer, grant, meter and currency of payment term {term}",
         VersionsMax = "AGR-VERSIONS-MAX": "the agreement has been amended as often as it may",
         Pending = "AGR-PENDING": "another version is waiting for signatures",
@@ -352,7 +353,7 @@ fn require_party(terms: &Terms, member: MemberId) -> Result<(), AgreementError> 
 }
 
 /// The granted assets exist, and the licensor may license them: as controller, or by an
-/// upstream grant that lets it sublicense.
+/// upstream grant that lets it sublicense and covers what it grants on.
 fn check_grant(ledger: &Ledger, terms: &Terms, grant: &Grant) -> Result<(), AgreementError> {
     for granted in &grant.assets {
         let id = granted.asset;
@@ -362,26 +363,36 @@ fn check_grant(ledger: &Ledger, terms: &Terms, grant: &Grant) -> Result<(), Agre
                 return Err(AgreementError::VersionForeign { version: *version });
             }
         }
-        let relied_on = |upstream| may_sublicense(ledger, upstream, granted, grant.licensor);
-        if asset.controller != grant.licensor && !terms.upstream.iter().any(relied_on) {
+        if asset.controller == grant.licensor {
+            continue;
+        }
+        let upstream = terms.upstream.iter().filter_map(|known| live_grant(ledger, known, grant.licensor));
+        let mut relied_on = upstream.filter(|held| may_sublicense(held, granted)).peekable();
+        if relied_on.peek().is_none() {
             return Err(AgreementError::NotOwner { asset: id });
+        }
+        if !relied_on.any(|held| held.covers_use(grant)) {
+            return Err(AgreementError::SubExceeds { asset: id });
         }
     }
     Ok(())
 }
 
-/// Whether an upstream grant lets this member sublicense these versions of an asset.
-fn may_sublicense(ledger: &Ledger, upstream: &GrantRef, granted: &GrantAsset, licensor: MemberId) -> bool {
-    let sublicense = Act::new("sublicense");
-    granted_to(ledger, upstream, licensor).is_some_and(|grant| {
-        let covers = |held: &GrantAsset| {
-            let listed = |version| held.versions.contains(version);
-            let all = held.versions.is_empty();
-            held.asset == granted.asset
-                && (all || (!granted.versions.is_empty() && granted.versions.iter().all(listed)))
-        };
-        grant.acts.iter().any(|act| act.covers(&sublicense)) && grant.assets.iter().any(covers)
-    })
+/// Whether a grant lets its licensees sublicense these versions of an asset.
+fn may_sublicense(held: &Grant, granted: &GrantAsset) -> bool {
+    let covers = |held: &GrantAsset| {
+        let listed = |version| held.versions.contains(version);
+        let all = held.versions.is_empty();
+        held.asset == granted.asset
+            && (all || (!granted.versions.is_empty() && granted.versions.iter().all(listed)))
+    };
+    held.is_sublicensable() && held.assets.iter().any(covers)
+}
+
+/// The grant, if its agreement is still in force and it is this member's.
+fn live_grant<'a>(ledger: &'a Ledger, wanted: &GrantRef, licensee: MemberId) -> Option<&'a Grant> {
+    let held = ledger.agreements.get(&wanted.agreement)?.in_force.last()?;
+    granted_to(ledger, wanted, licensee).filter(|_| held.span.until > ledger.time())
 }
 
 fn version(ledger: &Ledger, id: Id, number: u32) -> Result<&AgreementVersion, AgreementError> {
@@ -406,15 +417,23 @@ pub(super) fn countersign(ledger: &mut Ledger, at: &At, deed: &Countersign) -> R
         Ok(_) => return Err(AgreementError::SignedTwice { member: at.member }.into()),
         Err(position) => signed.signed_by.insert(position, at.member),
     }
+    if is_complete(&signed) {
+        // What was relied on may have gone since it was proposed.
+        signed.terms.grants.iter().try_for_each(|grant| check_grant(ledger, &signed.terms, grant))?;
+    }
     ledger.emit(Event::AgreementSigned { agreement: id, version: deed.version, member: at.member });
     store_signed(ledger, at, id, deed.version, signed);
     Ok(())
 }
 
+fn is_complete(version: &AgreementVersion) -> bool {
+    version.terms.parties.iter().all(|party| version.signed_by.contains(&party.member))
+}
+
 /// Stores a version after a signature; with the last one it is signed, and in force if
 /// its span has begun.
 fn store_signed(ledger: &mut Ledger, at: &At, id: Id, number: u32, mut signed: AgreementVersion) {
-    let all = signed.terms.parties.iter().all(|party| signed.signed_by.contains(&party.member));
+    let all = is_complete(&signed);
     if all {
         signed.status = Status::Signed;
         pin(ledger, id, &signed.terms);

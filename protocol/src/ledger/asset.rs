@@ -311,9 +311,15 @@ fn check_members(ledger: &Ledger, owners: &[Owner]) -> Result<(), Refusal> {
 pub(super) fn publish(ledger: &mut Ledger, at: &At, deed: &PublishVersion) -> Result<(), Refusal> {
     controlled(ledger, at.member, deed.asset)?;
     let version = Version { published: deed.clone(), since: at.height, metered: false };
-    ledger.versions.put(at.id(), version);
+    ledger.publish(at.id(), version);
     ledger.emit(Event::VersionPublished { version: at.id() });
     Ok(())
+}
+
+/// The versions of an asset, in order.
+pub(super) fn versions_of(ledger: &Ledger, asset: Id) -> impl Iterator<Item = Id> + use<'_> {
+    let (first, last) = (Id::from_bytes([0; 32]), Id::from_bytes([0xff; 32]));
+    ledger.versions_of.range((asset, first)..=(asset, last)).map(|(_, version)| *version)
 }
 
 /// The asset, if this member controls it.

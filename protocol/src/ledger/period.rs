@@ -7,9 +7,10 @@
 //! *Invariants.* Months are closed in order, so that what counts over all months (a
 //! lifetime's minimum and cap, an advance) counts the same for everybody; a month without
 //! any charge may be left out. Closing rates every line of the month once, and
-//! distributes each charge by the lineage and owners of that month. A line whose graph cannot be distributed is
-//! held with a finding and stops nobody else's. Settling pays whole minor units per pair
-//! and carries the residue visibly.
+//! distributes each charge by the lineage and owners of that month. No line is free for
+//! being absurd: what it charges and what it names is bounded, not refused. A line whose
+//! graph cannot be distributed is held with a finding and stops nobody else's. Settling
+//! pays whole minor units per pair and carries the residue visibly.
 //!
 //! *Deliberately absent:* corrections of closed months, escrow, and due dates.
 
@@ -17,9 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{self, Severity, Subject};
+use super::finding::{self, Subject};
 use super::royalty::Price;
-use super::royalty::dynamic::UNOBSERVED;
 use super::royalty::netting::{self, Carry, Obligation, Payment};
 use super::royalty::waterfall::Share;
 use super::table::Record;
@@ -33,6 +33,8 @@ use crate::refusal::refusals;
 use crate::time::{Month, Span};
 
 mod line;
+
+use line::Draft;
 
 /// Closes a calendar month; any member may, once its grace has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,21 +172,21 @@ pub(super) fn close(ledger: &mut Ledger, at: &At, deed: ClosePeriod) -> Result<(
         return Err(PeriodError::Grace { month }.into());
     }
     check_order(ledger, month, span)?;
-    let lines = line::lines_of(ledger, month);
-    let accruals = accruals_of(&lines)?;
-    let totals = lines.iter().map(|(key, line)| total_with(ledger, key, line));
+    let drafts = line::lines_of(ledger, month);
+    let accruals = accruals_of(&drafts)?;
+    let totals = drafts.iter().map(|draft| total_with(ledger, &draft.key, &draft.line));
     let totals = totals.collect::<Result<Vec<_>, MoneyError>>()?;
-    let leaves = lines.iter().map(|line| merkle::leaf_hash(&codec::encode(line)));
+    let leaves = drafts.iter().map(|draft| merkle::leaf_hash(&codec::encode(&(&draft.key, &draft.line))));
     let statement = merkle::root(&leaves.collect::<Vec<_>>());
-    let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    let count = u64::try_from(drafts.len()).unwrap_or(u64::MAX);
     let period = Period { closed: at.height, lines: count, statement, settled: None };
     ledger.periods.put(month, period);
     ledger.chain_mut().open_month = month.next();
     for ((currency, payer, payee), owed) in accruals {
         ledger.accruals.put((month, currency, payer, payee), Accrual(owed));
     }
-    for ((key, line), total) in lines.into_iter().zip(totals) {
-        post(ledger, key, line, total);
+    for (draft, total) in drafts.into_iter().zip(totals) {
+        post(ledger, draft, total);
     }
     ledger.emit(Event::PeriodClosed { month });
     Ok(())
@@ -217,11 +219,9 @@ fn is_due(ledger: &Ledger, span: Span) -> bool {
 }
 
 /// What each payer owes each payee, over all lines.
-fn accruals_of(
-    lines: &[(LineKey, Line)],
-) -> Result<BTreeMap<(Currency, MemberId, MemberId), Micro>, MoneyError> {
+fn accruals_of(drafts: &[Draft]) -> Result<BTreeMap<(Currency, MemberId, MemberId), Micro>, MoneyError> {
     let mut owed: BTreeMap<_, Micro> = BTreeMap::new();
-    for ((_, _, _, payer), line) in lines {
+    for Draft { key: (_, _, _, payer), line, .. } in drafts {
         for share in line.shares.iter().filter(|share| share.member != *payer) {
             let sum = owed.entry((line.currency, *payer, share.member)).or_default();
             *sum = sum.checked_add(share.micros)?;
@@ -240,15 +240,13 @@ fn total_with(ledger: &Ledger, key: &LineKey, line: &Line) -> Result<LineTotal, 
     })
 }
 
-/// Stores a line, its running total, and a finding if it is held.
-fn post(ledger: &mut Ledger, key: LineKey, line: Line, total: LineTotal) {
+/// Stores a line, its running total, and what was found.
+fn post(ledger: &mut Ledger, draft: Draft, total: LineTotal) {
+    let Draft { key, line, found } = draft;
     let (month, agreement, term, payer) = key.clone();
     let subject = Subject::Use { agreement, grant: line.grant, member: payer, month };
-    if line.multiplier.is_some() {
-        finding::record(ledger, UNOBSERVED, Severity::W, subject.clone(), 0, line.quantity);
-    }
-    if line.held.is_some() {
-        finding::record(ledger, "LINE-HELD", Severity::E, subject, 0, line.quantity);
+    for (rule, severity) in found {
+        finding::record(ledger, rule, severity, subject.clone(), 0, line.quantity);
     }
     ledger.line_totals.put((agreement, term, payer), total);
     ledger.lines.put(key, line);

@@ -8,10 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::agreement::{self, Grant, Terms};
+use super::agreement::{self, Grant, GrantRef, Terms};
 use super::{Ledger, member};
 use crate::codes::{Act, Place, Purpose};
 use crate::ids::{Id, MemberId};
+use crate::limits::UPSTREAM_VISITS_MAX;
 use crate::time::{Span, UtcMs};
 
 /// The answer.
@@ -48,6 +49,9 @@ pub enum Dimension {
     Territory,
     /// Now.
     Time,
+    /// And the licensor may license it: as controller, or by a chain of grants that each
+    /// cover this use and let it be sublicensed. Asked if all else is satisfied.
+    Title,
 }
 
 /// How a dimension was answered.
@@ -135,7 +139,53 @@ pub fn judge(ledger: &Ledger, question: &Question<'_>) -> Judgement {
         return Judgement::of(facts, Some(number), steady);
     };
     facts.extend(dimensions(ledger, terms, grant, question));
-    Judgement::of(facts, Some(number), narrow(steady, grant.span, question.at))
+    let steady = narrow(steady, grant.span, question.at);
+    if facts.iter().any(|(_, answer)| *answer != Answer::Satisfied) {
+        return Judgement::of(facts, Some(number), steady);
+    }
+    let mut title = Title { ledger, question, steady, visits: 0 };
+    facts.push((Dimension::Title, answer(title.is_held(terms, grant.licensor))));
+    Judgement::of(facts, Some(number), title.steady)
+}
+
+/// A walk up the chain of grants that a licensor's right comes from.
+struct Title<'a> {
+    ledger: &'a Ledger,
+    question: &'a Question<'a>,
+    /// The moments for which what was found holds.
+    steady: Span,
+    /// How many grants were asked.
+    visits: usize,
+}
+
+impl Title<'_> {
+    /// Whether a licensor controls what is used, or holds a right to sublicense it.
+    fn is_held(&mut self, terms: &Terms, licensor: MemberId) -> bool {
+        let version = self.ledger.versions.get(&self.question.version);
+        let asset = version.and_then(|known| self.ledger.assets.get(&known.published.asset));
+        asset.is_some_and(|asset| asset.controller == licensor)
+            || terms.upstream.iter().any(|upstream| self.is_granted(upstream, licensor))
+    }
+
+    /// Whether a grant covers the use, and its own licensor has a title.
+    fn is_granted(&mut self, upstream: &GrantRef, licensee: MemberId) -> bool {
+        // A chain that is too long, or turns back on itself, ends here.
+        self.visits = self.visits.saturating_add(1);
+        if self.visits > UPSTREAM_VISITS_MAX {
+            return false;
+        }
+        let (ledger, at) = (self.ledger, self.question.at);
+        let Some(agreement) = ledger.agreements.get(&upstream.agreement) else { return false };
+        self.steady = narrow(self.steady, agreement.steady_span(at), at);
+        let Some((_, terms)) = agreement::terms_at(ledger, upstream.agreement, at) else { return false };
+        let Some(grant) = terms.grants.get(usize::from(upstream.grant)) else { return false };
+        self.steady = narrow(self.steady, grant.span, at);
+        let question = Question { member: licensee, ..*self.question };
+        let is_satisfied = |(_, answer): &(Dimension, Answer)| *answer == Answer::Satisfied;
+        grant.is_sublicensable()
+            && dimensions(ledger, terms, grant, &question).iter().all(is_satisfied)
+            && self.is_held(terms, grant.licensor)
+    }
 }
 
 /// The dimensions of the grant itself.

@@ -115,6 +115,8 @@ macro_rules! ledger {
             pub(super) block: BlockId,
             /// Agreement versions that block time alone will change: derived.
             pub(super) agenda: OrdSet<(UtcMs, Id, u32)>,
+            /// Versions by their asset: derived.
+            pub(super) versions_of: OrdSet<(Id, Id)>,
             /// Binding lineage by (parent, child): derived.
             pub(super) children: OrdSet<(Id, Id)>,
             /// Idempotency keys by age: derived.
@@ -133,6 +135,7 @@ macro_rules! ledger {
                     state_root: Hash::from_bytes([0; 32]),
                     block: NO_BLOCK,
                     agenda: OrdSet::new(),
+                    versions_of: OrdSet::new(),
                     children: OrdSet::new(),
                     remembered_at: OrdSet::new(),
                     events: Vec::new(),
@@ -291,6 +294,7 @@ impl Ledger {
     pub(super) fn index(&mut self) {
         let waking = self.terms.iter().filter_map(|(&(id, number), v)| Some((v.wakes_at()?, id, number)));
         self.agenda = waking.collect();
+        self.versions_of = self.versions.iter().map(|(&id, known)| (known.published.asset, id)).collect();
         let binding = self.lineage.iter().filter(|(_, link)| link.binds);
         self.children = binding.map(|(&(child, parent), _)| (parent, child)).collect();
         let remembered = self.remembered.iter().map(|(&(journal, idem), first)| (first.at, journal, idem));
@@ -406,6 +410,12 @@ impl Ledger {
             self.agenda.insert((at, id, number));
         }
         self.terms.put((id, number), version);
+    }
+
+    /// Stores a version of an asset.
+    pub(super) fn publish(&mut self, id: Id, version: asset::Version) {
+        self.versions_of.insert((version.published.asset, id));
+        self.versions.put(id, version);
     }
 
     /// Stores a link of lineage.

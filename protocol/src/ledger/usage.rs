@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::finding::{self, Severity, Subject};
 use super::table::Record;
 use super::{At, Event, Ledger, Outcome, Refusal, RefusedRows};
-use crate::codes::{Act, Meter, Place, Purpose};
+use crate::codes::{Act, METERS, Meter, Place, Purpose};
 use crate::ids::{EventId, Id, MemberId};
 use crate::limits::{CONTEXTS_PER_ENTRY_MAX, ROWS_PER_ENTRY_MAX};
 use crate::refusal::refusals;
@@ -142,6 +142,27 @@ pub fn readings(
         (key.month, key.agreement, key.grant, key.payer) == (month, agreement, grant, payer)
     };
     ledger.meters.range(first..).take_while(move |(key, _)| same(key))
+}
+
+/// What was charged for under one version of an agreement on a meter and those below it,
+/// by asset version; a version stands once for each meter.
+pub(super) fn rated_under(
+    ledger: &Ledger,
+    (month, agreement, agreement_version): (Month, Id, u32),
+    (grant, payer): (u16, MemberId),
+    meter: &Meter,
+) -> Vec<(Id, u64)> {
+    let below = METERS.iter().map(|code| Meter::new(*code)).filter(|code| meter.covers(code));
+    let ranges = below.map(|meter| MeterKey {
+        agreement_version,
+        meter,
+        ..MeterKey::first(month, agreement, grant, payer)
+    });
+    let readings = ranges.flat_map(|first| {
+        let same = MeterKey { version: Id::from_bytes([0xff; 32]), ..first.clone() };
+        ledger.meters.range(first..=same)
+    });
+    readings.map(|(key, metered)| (key.version, metered.rated)).collect()
 }
 
 /// Units charged over all months: what caps "in all" count.

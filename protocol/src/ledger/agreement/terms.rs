@@ -7,7 +7,7 @@ use crate::codes::{Act, Meter, Place, Purpose, Territory, UnknownCode};
 use crate::crypto::{self, Domain};
 use crate::ids::{Hash, Id, MemberId, Salt};
 use crate::ledger::royalty::{PaymentTerm, Price, TermError};
-use crate::limits::{GRANT_LIST_MAX, GRANTS_MAX, PARTIES_MAX, PAYMENT_TERMS_MAX};
+use crate::limits::{GRANT_LIST_MAX, GRANTS_MAX, PARTIES_MAX, PAYMENT_TERMS_MAX, UPSTREAM_MAX};
 use crate::merkle;
 use crate::money::Ppm;
 use crate::name::{Name, NameError};
@@ -191,7 +191,7 @@ refusals! {
     /// Why terms cannot be those of any agreement.
     FormError {
         Parties = "AGR-PARTIES": "an agreement has 2 to 256 parties, sorted by member, each once",
-        NoGrants = "AGR-GRANTS": "an agreement has 1 to 256 grants, and relies on at most 256 others",
+        NoGrants = "AGR-GRANTS": "an agreement has 1 to 256 grants, and relies on at most 16 others",
         Payments = "AGR-PAYMENTS": "an agreement has at most 256 payment terms, each id once",
         EmptyTerm = "AGR-TERM-EMPTY": "the term ends before it begins",
         GrantEmpty { grant: usize } = "AGR-GRANT-EMPTY": "grant {grant} names no asset or no act",
@@ -267,7 +267,7 @@ impl Terms {
             return Err(FormError::Parties.into());
         }
         self.parties.iter().try_for_each(|party| party.role.check())?;
-        if self.grants.is_empty() || self.grants.len() > GRANTS_MAX || self.upstream.len() > GRANTS_MAX {
+        if self.grants.is_empty() || self.grants.len() > GRANTS_MAX || self.upstream.len() > UPSTREAM_MAX {
             return Err(FormError::NoGrants.into());
         }
         if self.term.is_empty() {
@@ -372,6 +372,26 @@ impl Grant {
             granted.asset == asset && (granted.versions.is_empty() || granted.versions.contains(&version))
         };
         self.assets.iter().any(covers)
+    }
+
+    /// Whether it covers everything that another grants but its assets: what it is done
+    /// for, where and when.
+    #[must_use]
+    pub fn covers_use(&self, other: &Self) -> bool {
+        let act = |wanted| self.acts.iter().any(|act| act.covers(wanted));
+        let purpose = |wanted| self.purposes.iter().any(|purpose| purpose.covers(wanted));
+        let for_all = self.purposes.is_empty();
+        other.acts.iter().all(act)
+            && (for_all || (!other.purposes.is_empty() && other.purposes.iter().all(purpose)))
+            && self.territory.covers(&other.territory)
+            && self.span.covers(&other.span)
+    }
+
+    /// Whether it lets its licensees license others.
+    #[must_use]
+    pub fn is_sublicensable(&self) -> bool {
+        let sublicense = Act::new("sublicense");
+        self.acts.iter().any(|act| act.covers(&sublicense))
     }
 
     /// Whose reports are charged to this licensee.

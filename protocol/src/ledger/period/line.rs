@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Line, LineKey};
 use crate::ids::{Id, MemberId};
 use crate::ledger::agreement::{Agreement, InForce, Payment, Terms};
-use crate::ledger::asset::Owner;
+use crate::ledger::asset::{self, Owner};
+use crate::ledger::finding::Severity;
 use crate::ledger::royalty::Lineage;
+use crate::ledger::royalty::dynamic::UNOBSERVED;
 use crate::ledger::royalty::rating::{self, Adjustments, History, Portion, Segment};
 use crate::ledger::royalty::waterfall::{self, Distribution, Fee, Rules};
 use crate::ledger::{Ledger, lineage, usage};
-use crate::limits::{LINE_CHARGE_MICROS_MAX, LINE_VERSIONS_MAX};
-use crate::money::{Micro, Ppm};
+use crate::limits::{LINE_CHARGE_MINOR_MAX, LINE_VERSIONS_MAX};
+use crate::money::{Micro, Minor, Ppm};
 use crate::name::Name;
 use crate::time::{Month, Span};
 
@@ -25,19 +27,24 @@ struct Slice<'a> {
     span: Span,
 }
 
+/// A line that is to be posted, and what people should know of it.
+pub(super) struct Draft {
+    pub(super) key: LineKey,
+    pub(super) line: Line,
+    /// Rules that are found.
+    pub(super) found: Vec<(&'static str, Severity)>,
+}
+
 /// Every line of a month, in order of keys.
-pub(super) fn lines_of(ledger: &Ledger, month: Month) -> Vec<(LineKey, Line)> {
+pub(super) fn lines_of(ledger: &Ledger, month: Month) -> Vec<Draft> {
     let Some(span) = month.span() else { return Vec::new() };
     let mut lines = Vec::new();
     for (id, agreement) in ledger.agreements.iter() {
         for (term, slices) in slices(ledger, *id, agreement, month, span) {
-            if let Some(last) = slices.last() {
-                let key = (month, *id, term, last.payment.payer);
-                lines.push((key, line(ledger, month, span, *id, &slices, last)));
-            }
+            lines.extend(Drafting::new(ledger, month, *id, slices).and_then(|d| d.draft(term)));
         }
     }
-    lines.sort_by(|(a, _), (b, _)| a.cmp(b));
+    lines.sort_by(|a, b| a.key.cmp(&b.key));
     lines
 }
 
@@ -81,64 +88,125 @@ fn held_in(ledger: &Ledger, id: Id, agreement: &Agreement, month: Month, span: S
     held.into_iter().collect()
 }
 
-fn line(ledger: &Ledger, month: Month, span: Span, id: Id, slices: &[Slice<'_>], last: &Slice<'_>) -> Line {
-    let metered: Vec<_> = slices.iter().map(|slice| (slice, metered(ledger, month, id, slice))).collect();
-    let mut used: BTreeMap<Id, u64> = BTreeMap::new();
-    for (version, rated) in metered.iter().flat_map(|(_, parts)| parts) {
-        let sum = used.entry(*version).or_default();
-        *sum = sum.saturating_add(*rated);
-    }
-    used.retain(|_, quantity| *quantity > 0);
-    let quantity = used.values().fold(0, |sum: u64, part| sum.saturating_add(*part));
-    let versions = if used.is_empty() { listed(ledger, last) } else { used.into_iter().collect() };
-    let mut line = Line {
-        grant: last.payment.grant,
-        currency: last.payment.term.currency,
-        quantity,
-        versions,
-        multiplier: last.payment.term.multiplier.as_ref().map(|dynamic| dynamic.read(&[]).factor),
-        charge: Micro::ZERO,
-        recouped: Micro::ZERO,
-        shares: Vec::new(),
-        held: None,
-    };
-    if let Err(rule) = fill(ledger, month, span, id, &metered, last, &mut line) {
-        line.held = Some(rule);
-    }
-    line
-}
-
-/// Rates and distributes a line, or says which rule holds it back.
-fn fill(
-    ledger: &Ledger,
+/// A line while it is drafted.
+struct Drafting<'a> {
+    ledger: &'a Ledger,
     month: Month,
     span: Span,
-    id: Id,
-    metered: &[(&Slice<'_>, Vec<(Id, u64)>)],
-    last: &Slice<'_>,
-    line: &mut Line,
-) -> Result<(), String> {
-    if line.versions.len() > LINE_VERSIONS_MAX {
-        line.versions.clear();
-        return Err("LINE-VERSIONS".to_owned());
-    }
-    let charge = rate(ledger, span, id, metered, last, line.multiplier)?;
-    if charge.accrued.get() > LINE_CHARGE_MICROS_MAX {
-        return Err("MONEY-RANGE".to_owned());
-    }
-    let distribution = distribute(ledger, month, last.payment.payer, charge.due, &line.versions)?;
-    (line.charge, line.recouped, line.shares) = (charge.accrued, charge.recouped, distribution.shares);
-    Ok(())
+    agreement: Id,
+    /// In order of versions, with what was charged for under each, by asset version.
+    slices: Vec<(Slice<'a>, Vec<(Id, u64)>)>,
+    /// The position of the slice whose terms govern the month.
+    governing: usize,
 }
 
-/// What was charged for a term under one version, by asset version: the readings of
-/// every meter that the term's covers.
-fn metered(ledger: &Ledger, month: Month, id: Id, slice: &Slice<'_>) -> Vec<(Id, u64)> {
-    let Payment { grant, payer, meter, .. } = slice.payment;
-    let readings = usage::readings(ledger, month, id, *grant, *payer);
-    let of_slice =
-        readings.filter(|(key, _)| key.agreement_version == slice.version && meter.covers(&key.meter));
-    of_slice.map(|(key, metered)| (key.version, metered.rated)).collect()
+impl<'a> Drafting<'a> {
+    /// The version under which the term was first used in the month governs what counts
+    /// for the month as a whole, so that no amendment changes it any more; without use
+    /// the first that was in force.
+    fn new(ledger: &'a Ledger, month: Month, agreement: Id, slices: Vec<Slice<'a>>) -> Option<Self> {
+        let slices: Vec<_> = slices
+            .into_iter()
+            .map(|slice| {
+                let Payment { grant, payer, ref meter, .. } = *slice.payment;
+                let under = (month, agreement, slice.version);
+                let rated = usage::rated_under(ledger, under, (grant, payer), meter);
+                (slice, rated)
+            })
+            .collect();
+        let is_used = |(_, rated): &(Slice<'_>, Vec<(Id, u64)>)| rated.iter().any(|(_, units)| *units > 0);
+        let governing = slices.iter().position(is_used).unwrap_or(0);
+        Some(Self { ledger, month, span: month.span()?, agreement, slices, governing })
+    }
+
+    fn draft(self, term: Name) -> Option<Draft> {
+        let (governing, _) = self.slices.get(self.governing)?;
+        let payment = governing.payment;
+        let used = self.used();
+        let quantity = used.values().fold(0, |sum: u64, part| sum.saturating_add(*part));
+        let all = if used.is_empty() { listed(self.ledger, governing) } else { used.into_iter().collect() };
+        let count = all.len();
+        let multiplier = payment.term.multiplier.as_ref().map(|dynamic| dynamic.read(&[]).factor);
+        let mut line = Line {
+            grant: payment.grant,
+            currency: payment.term.currency,
+            quantity,
+            versions: most_used(all),
+            multiplier,
+            charge: Micro::ZERO,
+            recouped: Micro::ZERO,
+            shares: Vec::new(),
+            held: None,
+        };
+        line.held = self.fill(&mut line).err();
+        let bound = Minor::new(LINE_CHARGE_MINOR_MAX).to_micro().ok();
+        let found = [
+            (UNOBSERVED, Severity::W, line.multiplier.is_some()),
+            ("LINE-VERSIONS", Severity::W, count > LINE_VERSIONS_MAX),
+            ("LINE-CHARGE-MAX", Severity::E, Some(line.charge) == bound),
+            ("LINE-HELD", Severity::E, line.held.is_some()),
+        ];
+        let found =
+            found.into_iter().filter(|(.., is_so)| *is_so).map(|(rule, severity, _)| (rule, severity));
+        Some(Draft { key: (self.month, self.agreement, term, payment.payer), line, found: found.collect() })
+    }
+
+    /// What was charged for under all versions, by asset version.
+    fn used(&self) -> BTreeMap<Id, u64> {
+        let mut used: BTreeMap<Id, u64> = BTreeMap::new();
+        for (version, rated) in self.slices.iter().flat_map(|(_, rated)| rated) {
+            let sum = used.entry(*version).or_default();
+            *sum = sum.saturating_add(*rated);
+        }
+        used.retain(|_, quantity| *quantity > 0);
+        used
+    }
+
+    /// Rates and distributes a line, or says which rule holds it back.
+    fn fill(&self, line: &mut Line) -> Result<(), String> {
+        let (governing, _) = self.slices.get(self.governing).ok_or("LINE-NO-ASSET")?;
+        let charge = self.rate(governing, line.multiplier).map_err(|error| error.rule().to_owned())?;
+        let payer = governing.payment.payer;
+        let distribution = distribute(self.ledger, self.month, payer, charge.due, &line.versions)?;
+        (line.charge, line.recouped, line.shares) = (charge.accrued, charge.recouped, distribution.shares);
+        Ok(())
+    }
+
+    fn rate(
+        &self,
+        governing: &Slice<'_>,
+        multiplier: Option<Ppm>,
+    ) -> Result<rating::Charge, rating::RatingError> {
+        let whole = length_ms(self.span);
+        let segments = self.slices.iter().map(|(slice, parts)| {
+            let quantity = parts.iter().fold(0, |sum: u64, (_, rated)| sum.saturating_add(*rated));
+            let portion = Portion::new(length_ms(slice.span), whole)?;
+            Ok(Segment { portion, ..Segment::new(&slice.payment.term.price, quantity) })
+        });
+        let segments = segments.collect::<Result<Vec<_>, rating::RatingError>>()?;
+        let Payment { id, payer, term, .. } = governing.payment;
+        let total = self.ledger.line_totals.get(&(self.agreement, id.clone(), *payer)).copied();
+        let total = total.unwrap_or_default();
+        // Where the term ends is what the parties agreed on last.
+        let ends = self.slices.last().is_some_and(|(last, _)| last.terms.term.until <= self.span.until);
+        let history = History { accrued: total.accrued, recouped: total.recouped, last_period: ends };
+        let mut adjustments = Adjustments::of(term, multiplier.unwrap_or(Ppm::ONE), history);
+        // Nobody escapes a charge by making it absurd, nor makes a sum leave its range.
+        let bound = Minor::new(LINE_CHARGE_MINOR_MAX);
+        adjustments.cap = Some(adjustments.cap.map_or(bound, |cap| cap.min(bound)));
+        rating::rate(&segments, &adjustments)
+    }
+}
+
+/// The versions with most units, as many as a line may name; ties go to the lower id. By
+/// id.
+fn most_used(mut versions: Vec<(Id, u64)>) -> Vec<(Id, u64)> {
+    if versions.len() > LINE_VERSIONS_MAX {
+        versions.sort_by_key(|&(id, units)| (std::cmp::Reverse(units), id));
+        versions.truncate(LINE_VERSIONS_MAX);
+        versions.sort_unstable();
+    }
+    versions
 }
 
 /// Without rows a charge goes to the versions that the grant lists, or else to all
@@ -150,42 +218,13 @@ fn listed(ledger: &Ledger, slice: &Slice<'_>) -> Vec<(Id, u64)> {
         let before = listed.len();
         listed.extend(&granted.versions);
         if granted.versions.is_empty() {
-            let of_asset =
-                ledger.versions.iter().filter(|(_, version)| version.published.asset == granted.asset);
-            listed.extend(of_asset.map(|(id, _)| *id));
+            listed.extend(asset::versions_of(ledger, granted.asset));
         }
         if listed.len() == before {
             listed.insert(granted.asset);
         }
     }
     listed.into_iter().map(|id| (id, 0)).collect()
-}
-
-fn rate(
-    ledger: &Ledger,
-    month: Span,
-    id: Id,
-    metered: &[(&Slice<'_>, Vec<(Id, u64)>)],
-    last: &Slice<'_>,
-    multiplier: Option<Ppm>,
-) -> Result<rating::Charge, String> {
-    let whole = length_ms(month);
-    let segments = metered.iter().map(|(slice, parts)| {
-        let quantity = parts.iter().fold(0, |sum: u64, (_, rated)| sum.saturating_add(*rated));
-        let portion = Portion::new(length_ms(slice.span), whole)?;
-        Ok(Segment { portion, ..Segment::new(&slice.payment.term.price, quantity) })
-    });
-    let segments =
-        segments.collect::<Result<Vec<_>, rating::RatingError>>().map_err(|e| e.rule().to_owned())?;
-    let total = ledger.line_totals.get(&(id, last.payment.id.clone(), last.payment.payer)).copied();
-    let total = total.unwrap_or_default();
-    let history = History {
-        accrued: total.accrued,
-        recouped: total.recouped,
-        last_period: last.terms.term.until <= month.until,
-    };
-    let adjustments = Adjustments::of(&last.payment.term, multiplier.unwrap_or(Ppm::ONE), history);
-    rating::rate(&segments, &adjustments).map_err(|error| error.rule().to_owned())
 }
 
 fn length_ms(span: Span) -> u64 {
@@ -212,4 +251,25 @@ fn distribute(
 fn owners_of(ledger: &Ledger, node: Id, month: Month) -> Vec<Owner> {
     let asset = ledger.versions.get(&node).map_or(node, |version| version.published.asset);
     ledger.assets.get(&asset).map_or(Vec::new(), |asset| asset.owners_in(month).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_the_versions_with_most_units() {
+        let id = |number: u32| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            Id::from_bytes(bytes)
+        };
+        let count = u32::try_from(LINE_VERSIONS_MAX).expect("not that many");
+        let few: Vec<_> = (0..count).map(|n| (id(n), 1)).collect();
+        assert_eq!(most_used(few.clone()), few);
+        let many = (0..count + 2).map(|n| (id(n), u64::from(n % 2 == 1 || n > 3)));
+        let kept = most_used(many.clone().collect());
+        let expected: Vec<_> = many.filter(|(version, _)| *version != id(0) && *version != id(2)).collect();
+        assert_eq!(kept, expected);
+    }
 }

@@ -12,11 +12,11 @@ use super::super::period::ClosePeriod;
 use super::super::royalty::{Price, Scope};
 use super::super::*;
 use super::{PAST, licensed, usage, use_it};
-use crate::codes::{Act, Meter, Territory};
+use crate::codes::{Act, Meter, Place, Purpose, Territory};
 use crate::ledger::agreement::Terms;
 use crate::money::{Micro, Minor, Ppm, Rate, Weight};
 use crate::testing::*;
-use crate::time::{DAY_MS, Month};
+use crate::time::{DAY_MS, Month, UtcMs};
 
 /// Proposes terms and lets the other party sign them.
 fn agree(world: &mut World, proposer: u32, signer: u32, terms: Terms) -> Result<Id, String> {

@@ -29,7 +29,7 @@ fn nobody_licenses_what_is_not_theirs() {
     sublicensable.grants[0].acts = vec![Act::new("sublicense"), Act::new("train")];
     let upstream = agree(&mut world, 0, 1, sublicensable).expect("agreed");
     terms.upstream = vec![GrantRef { agreement: upstream, grant: 0 }];
-    agree(&mut world, 1, 2, terms).expect("may sublicense");
+    agree(&mut world, 1, 2, terms.clone()).expect("may sublicense");
 
     let unknown = report(plain, Id::from_bytes([8; 32]), &[(PAST, 0, 1)]);
     assert_eq!(use_it(&mut world, 1, unknown), usage(0, 0, &[("USE-PAYER", &[0])]));
@@ -68,4 +68,88 @@ fn what_was_never_signed_pins_nothing() {
         terms.payments[0].meter = Meter::new("calls");
     })
     .expect("the other version lapsed");
+}
+
+/// Aster lets Birch infer and sublicense; Birch lets Cedar infer, as `change` has it.
+fn sublicence(world: &mut World, change: impl FnOnce(&mut Terms)) -> (Id, Id, Result<Id, String>) {
+    let (asset, version) = world.model();
+    let mut upstream = training(0, 1, asset, Royalty::None);
+    upstream.grants[0].acts = vec![Act::new("infer.service"), Act::new("sublicense")];
+    upstream.grants[0].purposes = vec![Purpose::new("commercial")];
+    let upstream = agree(world, 0, 1, upstream).expect("agreed");
+    let mut terms = training(1, 2, asset, Royalty::None);
+    terms.grants[0].acts = vec![Act::new("infer.service")];
+    terms.grants[0].purposes = vec![Purpose::new("commercial.product")];
+    terms.upstream = vec![GrantRef { agreement: upstream, grant: 0 }];
+    change(&mut terms);
+    (upstream, version, agree(world, 1, 2, terms))
+}
+
+#[test]
+fn a_sublicence_never_exceeds_what_it_relies_on() {
+    type Change = fn(&mut Terms);
+    let changes: [(Change, Result<(), &str>); 6] = [
+        (|_| {}, Ok(())),
+        (|terms| terms.grants[0].acts = vec![Act::new("infer")], Err("AGR-SUB-EXCEEDS")),
+        (|terms| terms.grants[0].purposes.clear(), Err("AGR-SUB-EXCEEDS")),
+        (|terms| terms.grants[0].territory = Territory::world(), Err("AGR-SUB-EXCEEDS")),
+        (|terms| terms.grants[0].territory.exclude = vec![Place::new("FR")], Ok(())),
+        (
+            |terms| {
+                terms.term.from = terms.term.from.minus_ms(1);
+                terms.grants[0].span.from = terms.term.from;
+            },
+            Err("AGR-SUB-EXCEEDS"),
+        ),
+    ];
+    for (change, expected) in changes {
+        let (_, _, agreed) = sublicence(&mut World::new(), change);
+        assert_eq!(agreed.map(|_| ()), expected.map_err(str::to_owned));
+    }
+}
+
+#[test]
+fn a_sublicence_ends_with_what_it_relies_on() {
+    let mut world = World::new();
+    let (upstream, version, sublicence) = sublicence(&mut world, |_| {});
+    let sublicence = sublicence.expect("agreed");
+    let use_at =
+        |world: &mut World, at, number| use_it(world, 2, report(sublicence, version, &[(at, number, 1)]));
+    assert_eq!(use_at(&mut world, PAST, 0), usage(1, 0, &[]));
+    // Aster and Birch end the right to sublicense from a moment on.
+    let ends = PAST.plus_ms(DAY_MS);
+    let before = world.ledger.terms.get(&(upstream, 1)).expect("version 1").clone();
+    let (mut terms, previous) = (before.terms, before.terms_hash);
+    (terms.term.from, terms.grants[0].span.from) = (ends, ends);
+    terms.grants[0].acts = vec![Act::new("infer.service")];
+    let terms_hash = terms.root(&SALT, Some(&previous));
+    let amend = Amend { agreement: upstream, previous, terms, salt: SALT, deadline: None };
+    world.act(0, Deed::Amend(amend)).expect("proposed");
+    let sign = Countersign { agreement: upstream, version: 2, terms_hash };
+    world.act(1, Deed::Countersign(sign)).expect("signed");
+    assert_eq!(use_at(&mut world, ends.minus_ms(1), 1), usage(1, 0, &[]));
+    assert_eq!(use_at(&mut world, ends, 2), usage(0, 1, &[]));
+    let both = report(sublicence, version, &[(ends, 3, 1), (PAST, 4, 1), (ends, 5, 1)]);
+    assert_eq!(use_it(&mut world, 2, both), usage(1, 2, &[]), "in one report as well");
+}
+
+#[test]
+fn what_a_sublicence_relies_on_is_there_when_the_last_one_signs() {
+    let mut world = World::new();
+    let (asset, _) = world.model();
+    let mut upstream = training(0, 1, asset, Royalty::None);
+    upstream.grants[0].acts = vec![Act::new("sublicense"), Act::new("train")];
+    upstream.term.until = world.time.plus_ms(10_000);
+    upstream.grants[0].span.until = upstream.term.until;
+    let upstream = agree(&mut world, 0, 1, upstream.clone()).expect("agreed");
+    let mut terms = training(1, 2, asset, Royalty::None);
+    terms.upstream = vec![GrantRef { agreement: upstream, grant: 0 }];
+    assert_eq!(agree(&mut world, 1, 2, terms.clone()), Err("AGR-SUB-EXCEEDS".into()));
+    terms.grants[0].span.until = world.time.plus_ms(5_000);
+    let terms_hash = terms.root(&SALT, None);
+    let propose = Propose { terms, salt: SALT, deadline: None };
+    let agreement = world.act(1, Deed::Propose(propose)).expect("proposed");
+    world.time = world.time.plus_ms(60_000);
+    let sign = Countersign { agreement, version: 1, terms_hash };
+    assert_eq!(world.act(2, Deed::Countersign(sign)), Err("AGR-NOT-OWNER".into()));
 }

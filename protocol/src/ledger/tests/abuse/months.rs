@@ -23,7 +23,7 @@ fn a_back_dated_amendment_leaves_sealed_use_to_its_version() {
 }
 
 #[test]
-fn an_absurd_price_holds_its_own_line_only() {
+fn nobody_escapes_a_charge_by_making_it_absurd() {
     let mut world = World::new();
     let (asset, version) = world.model();
     let mut absurd = licence(asset);
@@ -32,11 +32,62 @@ fn an_absurd_price_holds_its_own_line_only() {
     let fair = agree(&mut world, 0, 2, licence(asset)).expect("agreed");
     use_it(&mut world, 2, report(absurd, version, &[(PAST, 0, u64::MAX)]));
     use_it(&mut world, 2, report(fair, version, &[(PAST, 1, 1_000_000)]));
-    world.act(0, Deed::ClosePeriod(ClosePeriod { month: past_month() })).expect("closes");
-    let held: Vec<_> = world.ledger.lines.iter().map(|(key, line)| (key.1, line.held.clone())).collect();
-    assert!(held.contains(&(absurd, Some("MONEY-RANGE".into()))) && held.contains(&(fair, None)));
-    assert!(world.ledger.findings.iter().any(|(_, finding)| finding.rule == "LINE-HELD"));
-    assert_eq!(shares(&world), [(0, 250_000_000)]);
+    close(&mut world, past_month()).expect("closes");
+    let most = crate::limits::LINE_CHARGE_MINOR_MAX * 1_000_000;
+    for (agreement, charge) in [(absurd, most), (fair, 250_000_000)] {
+        let (_, line) = world.ledger.lines.iter().find(|(key, _)| key.1 == agreement).expect("a line");
+        assert_eq!((line.charge.get(), &line.held), (charge, &None));
+    }
+    assert_eq!(found(&world), ["LINE-CHARGE-MAX"]);
+}
+
+#[test]
+fn a_line_of_too_many_versions_is_charged_all_the_same() {
+    let mut world = World::new();
+    let (asset, version) = world.model();
+    let published = world.ledger.versions.get(&version).expect("published").clone();
+    for number in 0..1_100_u16 {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        world.ledger.publish(Id::from_bytes(id), published.clone());
+    }
+    let mut terms = licence(asset);
+    terms.payments[0].term.price = Price::Flat(Rate::new(100, 1).expect("a rate"));
+    (terms.term.from, terms.grants[0].span.from) = (PAST, PAST);
+    agree(&mut world, 0, 2, terms).expect("agreed");
+    close(&mut world, past_month()).expect("closes");
+    let (_, line) = world.ledger.lines.iter().next().expect("one line");
+    assert_eq!((line.versions.len(), &line.held), (crate::limits::LINE_VERSIONS_MAX, &None));
+    assert!(line.charge > Micro::ZERO);
+    assert_eq!(shares(&world), [(0, line.charge.get())]);
+    assert_eq!(found(&world), ["LINE-VERSIONS"]);
+}
+
+#[test]
+fn an_amendment_bounds_the_next_month_not_the_one_that_was_used() {
+    let mut world = World::new();
+    let (agreement, version) = licensed(&mut world);
+    let (last, later) = (UtcMs::parse("2026-07-31T23:59:59.999Z"), PAST.plus_ms(31 * DAY_MS));
+    use_it(&mut world, 2, report(agreement, version, &[(PAST, 0, 1_000_000), (later, 1, 1_000_000)]));
+    amend(&mut world, agreement, |terms| {
+        let from = last.expect("a moment");
+        (terms.term.from, terms.grants[0].span.from) = (from, from);
+        terms.payments[0].term.cap = Some(Minor::new(0));
+    })
+    .expect("signed");
+    use_it(&mut world, 2, report(agreement, version, &[(later, 2, 1_000_000)]));
+    let next = later.plus_ms(31 * DAY_MS);
+    world.time = next.plus_ms(40 * DAY_MS);
+    use_it(&mut world, 2, report(agreement, version, &[(next, 3, 1_000_000)]));
+    for month in [past_month(), past_month().next(), past_month().next().next()] {
+        close(&mut world, month).expect("closes");
+    }
+    let charges: Vec<_> = world.ledger.lines.iter().map(|(_, line)| line.charge.get()).collect();
+    assert_eq!(
+        charges,
+        [250_000_000, 500_000_000, 0],
+        "what was used under the old terms keeps their bounds"
+    );
 }
 
 #[test]

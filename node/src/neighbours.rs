@@ -1,0 +1,87 @@
+//! The other members' nodes that this one talks to: those of its configuration whose
+//! transport keys the state knows as an active member's.
+//!
+//! *Invariant.* Both ports have the same list, and it follows the state: a member that is
+//! suspended is cut off after the block that says so, and one that is admitted is let in.
+
+use std::sync::Arc;
+
+use syngraph_config::node::PeerConfig;
+use syngraph_protocol::ids::MemberId;
+use syngraph_protocol::ledger::Ledger;
+use syngraph_protocol::ledger::member::{self, KeyPurpose};
+use tokio::sync::watch;
+
+use crate::consensus::{self, Engine};
+use crate::gate::Snapshot;
+use crate::peers;
+
+/// The configured nodes, and whose they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbours {
+    configured: Vec<PeerConfig>,
+    known: Vec<(MemberId, PeerConfig)>,
+}
+
+impl Neighbours {
+    /// Those of a configuration that the state knows.
+    pub(crate) fn new(configured: Vec<PeerConfig>, ledger: &Ledger) -> Self {
+        let known = known(&configured, ledger);
+        let unknown = |peer: &&PeerConfig| !known.iter().any(|(_, known)| known == *peer);
+        for peer in configured.iter().filter(unknown) {
+            tracing::warn!(name = peer.name, key = %peer.transport, "a configured peer is no active member");
+        }
+        Self { configured, known }
+    }
+
+    /// For the peer port.
+    pub(crate) fn for_peers(&self) -> Vec<peers::PeerAddress> {
+        let address = |(member, peer): &(MemberId, PeerConfig)| peers::PeerAddress {
+            member: *member,
+            transport: peer.transport,
+            address: peer.peers.clone(),
+        };
+        self.known.iter().map(address).collect()
+    }
+
+    /// For the consensus port.
+    pub(crate) fn for_consensus(&self) -> Vec<consensus::PeerAddress> {
+        let address = |(member, peer): &(MemberId, PeerConfig)| consensus::PeerAddress {
+            member: *member,
+            transport: peer.transport,
+            address: peer.consensus.clone(),
+        };
+        self.known.iter().map(address).collect()
+    }
+
+    /// Tells both ports whenever the list changes, until the core is gone.
+    pub(crate) async fn follow(
+        mut self,
+        mut snapshot: watch::Receiver<Arc<Snapshot>>,
+        peers: peers::Handle,
+        engine: Engine,
+    ) {
+        while snapshot.changed().await.is_ok() {
+            let known = known(&self.configured, &snapshot.borrow_and_update().ledger);
+            if known == self.known {
+                continue;
+            }
+            self.known = known;
+            tracing::info!(members = ?self.known.iter().map(|(member, _)| member).collect::<Vec<_>>(), "neighbours");
+            if let Err(error) = peers.admit(self.for_peers()) {
+                tracing::error!(rule = error.rule(), %error, "the peer port keeps its list");
+            }
+            if let Err(error) = engine.admit(&self.for_consensus()) {
+                tracing::error!(rule = error.rule(), %error, "the consensus port keeps its list");
+            }
+        }
+    }
+}
+
+fn known(configured: &[PeerConfig], ledger: &Ledger) -> Vec<(MemberId, PeerConfig)> {
+    let owner = |peer: &PeerConfig| {
+        let key = ledger.keys.get(&peer.transport).filter(|key| key.purpose == KeyPurpose::Transport)?;
+        member::active(ledger, key.member).is_ok().then_some(key.member)
+    };
+    configured.iter().filter_map(|peer| Some((owner(peer)?, peer.clone()))).collect()
+}
