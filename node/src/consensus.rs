@@ -19,6 +19,7 @@
 //! *Deliberately absent:* any judgement of a block, storage (the engine's write-ahead log excepted, at
 //! the path it is given), and peers other than the engine's own: bulk data has a port of its own.
 
+mod address;
 mod codec;
 mod context;
 mod convert;
@@ -26,11 +27,16 @@ mod engine;
 mod event;
 mod host;
 mod parts;
+mod roster;
 mod settings;
 mod signer;
 #[cfg(test)]
 mod tests;
+mod view;
+mod wal;
 
-pub(crate) use engine::{ConsensusError, Engine, Identity, Started, start};
+pub(crate) use address::{PeerAddress, Transport};
+pub(crate) use engine::{ConsensusError, Engine, Identity, Started, export_metrics, start};
 pub use event::{Event, Evidence, Judged, Reply, Signed, Start, SyncVerdict};
 pub(crate) use settings::Settings;
+pub(crate) use view::Progress;
