@@ -59,7 +59,7 @@ impl Program {
 /// they themselves are left to build. What cargo tells a test about itself is taken away:
 /// build scripts that look at it would run again, and half of the packages with them.
 fn build() -> PathBuf {
-    cargo(&["--bins", "--tests"]);
+    cargo(&["--bins", "--test", "it"]);
     profile_folder()
 }
 

@@ -26,9 +26,10 @@ enum Slot {
 /// A consortium of four, and its nodes.
 #[derive(Debug)]
 pub struct Cluster {
+    // Before the folder that the nodes' logs are in.
+    slots: Vec<Slot>,
     /// What it was founded as.
     pub consortium: Consortium,
-    slots: Vec<Slot>,
 }
 
 /// What the members of a cluster have agreed on before a test begins.

@@ -272,7 +272,7 @@ records! {
     GrantRef { agreement, grant }
     Parent { version, relation, material, grant }
     DeclareLineage { child, parents }
-    Link { parent, royalty, from, since }
+    Link { parent, royalty, from, since, binds }
     Span { from, until }
     Territory { world, include, exclude }
     Party { member, role }

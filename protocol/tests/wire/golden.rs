@@ -232,7 +232,7 @@ fn members_and_assets() {
     shelf.record("asset", &id(0x84), &asset);
     shelf.record("version", &id(0x85), &Version { published: publish(), since, metered: true });
     let royalty = syngraph_protocol::ledger::agreement::Royalty::Absolute(syngraph_protocol::money::Ppm::ONE);
-    let link = Link { parent: parent(), royalty, from: Some(month()), since };
+    let link = Link { parent: parent(), royalty, from: Some(month()), since, binds: true };
     shelf.record("link", &(id(0x86), parent().version), &link);
     shelf.close();
 }
