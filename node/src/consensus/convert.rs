@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(crypto::verify(&key(1).public(), Domain::VOTE, &bytes, &signed.signature), Ok(()));
             signed.message.block
         });
-        assert_eq!(blocks, [Some(BLOCK.0), None]);
+        assert_eq!(blocks, [None, Some(BLOCK.0)]);
     }
 
     #[test]

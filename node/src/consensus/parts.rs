@@ -5,7 +5,7 @@
 //!   binds all of its bytes.
 //! - It comes from the node of a member that may propose it ([`Roster::check`]), for a height and round
 //!   near the current ones; one for each height, round and publisher, and the same block for the same
-//!   height and round once. Nothing else is kept, not even in part.
+//!   height and round once. A stream that begins otherwise is dropped at once.
 //! - What is kept meanwhile is bounded: a stream holds at most [`BLOCK_BODY_BYTES_MAX`] in at most
 //!   [`PARTS_MAX`] parts, a publisher has at most [`STREAMS_PER_PUBLISHER_MAX`] open, a neighbour has
 //!   brought at most [`STREAMS_PER_NEIGHBOUR_MAX`], and all together are at most [`STREAMS_MAX`]: 16 MiB.

@@ -109,8 +109,8 @@ fn settings(member: u32, dir: &Path, listen: SocketAddr, peers: Vec<PeerAddress>
         transport: Transport::Tcp,
         peers,
         decided: Height::GENESIS,
-        propose_timeout: Duration::from_millis(1_000),
-        vote_timeout: Duration::from_millis(500),
+        propose_timeout: Duration::from_millis(400),
+        vote_timeout: Duration::from_millis(200),
         wal: dir.join(format!("wal-{member}")),
     }
 }
@@ -191,11 +191,12 @@ impl Cluster {
 
     /// Starts a member's node, with what it had decided before.
     pub(super) async fn start(&mut self, member: u32, before: Option<Application>) {
+        let decided = before.as_ref().map_or(Height::GENESIS, Application::height);
         let application = |engine: Engine| match before {
             Some(application) => Application { engine, ..application },
             None => self.application(member, engine),
         };
-        let settings = self.settings(member);
+        let settings = Settings { decided, ..self.settings(member) };
         let node = run(validator(member), settings, application).await;
         self.nodes.insert(member, node);
     }

@@ -22,6 +22,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use syngraph_protocol::ids::{Height, MemberId, NetworkId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::context::Context;
 use super::event::Event;
@@ -168,10 +169,19 @@ impl View {
     }
 
     fn hear_peer(&self, peer: PeerId, tip: Option<Height>) {
-        if self.roster.member(&peer).is_some() {
-            let mut inner = self.inner();
-            let known = inner.tips.entry(peer).or_insert(Height::GENESIS);
-            *known = tip.unwrap_or(*known);
+        let Some(member) = self.roster.member(&peer) else { return };
+        let mut inner = self.inner();
+        let known = inner.tips.entry(peer).or_insert_with(|| {
+            info!(%member, %peer, "a member's node has connected");
+            Height::GENESIS
+        });
+        *known = tip.unwrap_or(*known);
+    }
+
+    fn lose_peer(&self, peer: PeerId) {
+        if self.inner().tips.remove(&peer).is_some() {
+            let member = self.roster.member(&peer).map(|member| member.to_string());
+            info!(member, %peer, "a member's node has gone");
         }
     }
 
@@ -183,9 +193,7 @@ impl View {
             NetworkEvent::PolkaCertificate(_, proof) => self.inner().note(proof.height.0),
             NetworkEvent::Status(peer, status) => self.hear_peer(peer, Some(status.tip_height.0)),
             NetworkEvent::PeerConnected(peer) => self.hear_peer(peer, None),
-            NetworkEvent::PeerDisconnected(peer) => {
-                self.inner().tips.remove(&peer);
-            }
+            NetworkEvent::PeerDisconnected(peer) => self.lose_peer(peer),
             _ => {}
         }
     }

@@ -58,8 +58,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     fn is_replicated(&self, journal: &PublicKey, seq: Seq) -> bool {
-        seq < self.chain.ledger().journal_tip(journal).next
-            || self.replicas.replicated().get(journal).is_some_and(|next| seq < *next)
+        seq < self.chain.ledger().journal_tip(journal).next || self.replicas.replicated().holds(journal, seq)
     }
 
     /// Tells the doors whose entries a quorum holds; forgets those that have given up.

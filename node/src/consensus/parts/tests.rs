@@ -109,11 +109,13 @@ fn nothing_of_a_stranger_is_kept_and_nothing_out_of_turn() {
 fn a_proposer_has_one_block_for_a_round() {
     let (mut streams, block, parts) = setting();
     let publish = |streams: &mut PartStreams, stream: &'static [u8], block: &Block| {
-        let mut last = Ok(None);
         for (sequence, part) in (0..).zip(cut(Height::new(7), 2, PROPOSER, block)) {
-            last = streams.receive(proposer(), None, message(stream, sequence, part));
+            let got = streams.receive(proposer(), None, message(stream, sequence, part))?;
+            if let Some(whole) = got {
+                return Ok(Some(whole.block.id()));
+            }
         }
-        last.map(|whole| whole.map(|whole| whole.block.id()))
+        Ok(None)
     };
     let second = Err(PartError::Second { height: Height::new(7), round: 2 });
     let other = crate::consensus::tests::block(Height::new(7));
@@ -280,7 +282,7 @@ fn streams_left_open_give_way_to_later_ones() {
     let brought_by = |who| streams.streams.iter().filter(|stream| stream.neighbour == who).count();
     assert_eq!((brought_by(peer(1)), brought_by(peer(9))), (STREAMS_PER_NEIGHBOUR_MAX, 1));
     for &publisher in &members {
-        (0..10).for_each(|n| open(&mut streams, peer(100 + publisher), publisher, n));
+        (0..10).for_each(|n| open(&mut streams, peer(60 + publisher), publisher, n));
     }
     assert_eq!(streams.streams.len(), STREAMS_MAX);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use syngraph_protocol::block::{Block, NO_BLOCK};
 use syngraph_protocol::certificate::{Certificate, MemberSet};
 use syngraph_protocol::ids::{BlockId, Height, MemberId};
+use syngraph_protocol::time::UtcMs;
 use tokio::sync::mpsc;
 
 use super::block;
@@ -27,6 +28,8 @@ pub(in crate::consensus) struct Application {
     pub(super) is_lazy: bool,
     pub(super) held: Option<Reply<Start>>,
     pub(super) evidence: Vec<Evidence>,
+    /// The time of the blocks it builds, in milliseconds.
+    pub(super) block_time: i64,
     /// Rounds that began without an earlier one of the height deciding.
     pub(super) failed_rounds: usize,
     /// Tells every decided height.
@@ -52,6 +55,7 @@ impl Application {
             is_lazy: false,
             held: None,
             evidence: Vec::new(),
+            block_time: 0,
             failed_rounds: 0,
             decided,
         }
@@ -80,6 +84,7 @@ impl Application {
         let mut block = block(height);
         block.header.parent = parent;
         block.header.built_by = self.member;
+        block.header.time = UtcMs::from_ms(self.block_time);
         self.blocks.insert(block.id(), block.clone());
         block
     }

@@ -1,6 +1,8 @@
 //! Nodes that die and come back.
 
 use super::*;
+use crate::consensus::event::{Evidence, Signed};
+use syngraph_protocol::crypto;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_of_four_decide_nothing_and_all_go_on_when_the_others_are_back() {
@@ -68,4 +70,49 @@ async fn three_go_on_without_the_fourth_and_say_whose_vote_is_missing() {
     assert!(!stalled.prevotes.contains(&dead) && !stalled.precommits.contains(&dead), "{stalled:?}");
     let applications = cluster.finish().await;
     assert!(applications.iter().all(|application| application.failed_rounds >= 1));
+}
+
+/// Whether a statement bears the signature of member 3.
+fn is_signed<T>(of: &Signed<T>, domain: Domain, bytes: &[u8]) -> bool {
+    crypto::verify(&key(3).public(), domain, bytes, &of.signature).is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_runs_twice_is_found_out_and_the_others_go_on() {
+    let mut cluster = Cluster::new(5, 4);
+    let twin = MemberId::new(3);
+    let mut peers = cluster.addresses(cluster.all());
+    peers[4].member = twin;
+    for node in 0..5 {
+        let settings = Settings { peers: peers.clone(), ..cluster.settings(node) };
+        let identity = Identity { transport_seed: transport_seed(node), ..validator(node.min(3)) };
+        let application = |engine| cluster.application(node.min(3), engine);
+        let application = |engine| Application { block_time: i64::from(node), ..application(engine) };
+        let node = (node, run(identity, settings, application).await);
+        cluster.nodes.extend([node]);
+    }
+    cluster.decide(0..3, 12).await;
+    let applications = cluster.finish().await;
+    let evidence: Vec<_> = applications[..3].iter().flat_map(|application| &application.evidence).collect();
+    assert!(!evidence.is_empty(), "its turn has come at least twice");
+    for found in evidence {
+        match found {
+            Evidence::Votes(pair) => {
+                assert_eq!((pair.0.message.member, pair.1.message.member), (twin, twin));
+                assert!(pair.0.message.block < pair.1.message.block);
+                let is_signed = |vote: &Signed<syngraph_protocol::certificate::Vote>| {
+                    is_signed(vote, Domain::VOTE, &vote.message.signing_bytes())
+                };
+                assert!(is_signed(&pair.0) && is_signed(&pair.1));
+            }
+            Evidence::Proposals(pair) => {
+                assert_eq!((pair.0.message.member, pair.1.message.member), (twin, twin));
+                assert!(pair.0.message.block < pair.1.message.block);
+                let is_signed = |one: &Signed<crate::consensus::event::Proposal>| {
+                    is_signed(one, Domain::PROPOSAL, &one.message.signing_bytes())
+                };
+                assert!(is_signed(&pair.0) && is_signed(&pair.1));
+            }
+        }
+    }
 }
