@@ -285,9 +285,12 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                 self.publish(Readiness::Ready);
                 self.pace.hold(reply);
             }
-            Event::RoundStarted { height, round, proposer, reply } => {
+            Event::RoundStarted { height, reply, .. } => {
                 self.round_started(now, height);
-                reply.send(self.verdicts(height, round, proposer));
+                // The engine's own log has what was proposed in this round before a crash. It
+                // keeps two values of a round: blocks of earlier rounds, told as this round's,
+                // would leave no room for its proposal.
+                reply.send(Vec::new());
             }
             Event::Build { height, round, reply } => self.build(now, height, round, reply)?,
             Event::Restream { height, round, proposer, block } => {
@@ -357,7 +360,14 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         let ready = readiness == Readiness::Ready;
         let ledger = self.chain.ledger().clone();
         self.metrics.observe(&ledger, ready);
-        self.snapshot.send_replace(Arc::new(Snapshot { ledger, readiness }));
+        let connected = self.replicas.connected().collect();
+        self.snapshot.send_replace(Arc::new(Snapshot { ledger, readiness, connected }));
+    }
+
+    /// Publishes whose nodes are connected, when that has changed.
+    fn publish_connected(&self) {
+        let connected = self.replicas.connected().collect();
+        self.snapshot.send_modify(|snapshot| Arc::make_mut(snapshot).connected = connected);
     }
 }
 

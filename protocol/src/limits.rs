@@ -43,6 +43,8 @@ pub const OWNERS_MAX: usize = 1_024;
 pub const PARTIES_MAX: usize = 256;
 /// Most versions of an agreement.
 pub const AGREEMENT_VERSIONS_MAX: u32 = 1_000;
+/// Longest that a version waits for signatures, in milliseconds: 90 days.
+pub const PROPOSAL_MS_MAX: i64 = 90 * crate::time::DAY_MS;
 /// Most grants of an agreement version.
 pub const GRANTS_MAX: usize = 256;
 /// Most grants of others that an agreement version relies on.
@@ -67,7 +69,7 @@ pub const LINEAGE_NODES_MAX: usize = 10_000;
 pub const LINEAGE_LINKS_MAX: usize = 20_000;
 /// Most links that the declarations of all members together follow in one block; each
 /// member may begin another walk until it has followed its share.
-pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 500_000;
+pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 250_000;
 /// Most asset versions that one line of a statement names and its charge is split over.
 pub const LINE_VERSIONS_MAX: usize = 1_024;
 /// Highest charge of one line, in minor units: so many lines as there can be sum up below

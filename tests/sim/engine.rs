@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use arc_malachitebft_core_consensus::{
-    Error, Input, LivenessMsg, LocallyProposedValue, Params, ProposedValue, SignedConsensusMsg, State, process,
+    Error, Input, LivenessMsg, LocallyProposedValue, Params, ProposedValue, SignedConsensusMsg, State,
+    process,
 };
 use arc_malachitebft_core_types::{
     LinearTimeouts, Round, Timeout, Validity, ValueOrigin, ValuePayload, ValueResponse, VoteExtensionPolicy,
@@ -135,7 +136,12 @@ impl Engine {
     }
 
     /// Takes one message.
-    pub(crate) fn hear(&mut self, wal: &mut Wal, heard: Heard, out: &mut Vec<Out>) -> Result<(), Error<Context>> {
+    pub(crate) fn hear(
+        &mut self,
+        wal: &mut Wal,
+        heard: Heard,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Error<Context>> {
         match heard {
             Heard::Start(start) => self.start(wal, &start, out),
             heard if self.phase != Phase::Running => {

@@ -94,11 +94,11 @@ impl App {
 
     fn sign(&mut self, network: NetworkId, at: Virtual, body: Body) -> VerifiedEntry {
         let claimed_at = EPOCH.plus_ms(i64::try_from(at / MS).expect("runs are short"));
-        let slot =
-            Slot { network, member: self.member, seq: self.tip.next, prev: self.tip.last, claimed_at };
+        let slot = Slot { network, member: self.member, seq: self.tip.next, prev: self.tip.last, claimed_at };
         let entry = VerifiedEntry::verify(SignedEntry::sign(&self.key, slot, body), network);
         let entry = entry.unwrap_or_else(|error| panic!("the load is well formed: {error}"));
-        self.tip = self.tip.append(self.tip.next, self.tip.last, entry.id()).expect("it continues the journal");
+        self.tip =
+            self.tip.append(self.tip.next, self.tip.last, entry.id()).expect("it continues the journal");
         self.kept.push_back(Kept { entry: entry.clone(), acknowledged: false });
         entry
     }
@@ -136,7 +136,10 @@ impl App {
             Admission::Fork { .. } | Admission::Refused { .. } if self.forked => self.retired = true,
             Admission::Refused { rule: "JRN-GAP", .. } => self.again = true,
             refused => {
-                return Err(format!("node {node} refuses what member {} has signed: {refused:?}", self.member));
+                return Err(format!(
+                    "node {node} refuses what member {} has signed: {refused:?}",
+                    self.member
+                ));
             }
         }
         Ok(())
@@ -253,7 +256,11 @@ impl Load {
         let count = self.apps[app].kept.iter().take_while(|kept| sealed(&kept.entry.id())).count();
         self.apps[app].kept.drain(..count);
         let writer = &self.apps[app];
-        if writer.writes && !self.over && !writer.retired && writer.kept.len() < KEPT_MAX && random.below(2) == 0
+        if writer.writes
+            && !self.over
+            && !writer.retired
+            && writer.kept.len() < KEPT_MAX
+            && random.below(2) == 0
         {
             let body = self.business.body(random, writer.member);
             self.write(app, at, body);

@@ -189,7 +189,8 @@ impl Net {
 
     /// The requests of one node to another that are still open.
     pub(crate) fn open(&self, from: NodeId, life: u64, to: NodeId) -> Vec<Ticket> {
-        let open = self.asked.iter().filter(|((by, lived, _), at)| *by == from && *lived == life && **at == to);
+        let open =
+            self.asked.iter().filter(|((by, lived, _), at)| *by == from && *lived == life && **at == to);
         open.map(|((.., ticket), _)| *ticket).collect()
     }
 

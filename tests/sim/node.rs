@@ -93,7 +93,8 @@ impl Node {
     pub(crate) fn start(&mut self, now: Now, from_genesis: bool) -> Result<(), String> {
         let Found { ledger, pending, undecided } = self.platter.borrow().recover(from_genesis)?;
         let (network, tip) = (ledger.network(), ledger.height());
-        let first = Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting };
+        let first =
+            Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
         let (chain, journals) = restore(self.member, ledger, pending, undecided, now.instant);
         let (voice, said) = Voice::new();
         let own = Own { member: self.member, journal: self.keys.journal.clone() };

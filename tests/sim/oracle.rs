@@ -51,7 +51,9 @@ impl Oracle {
     pub(crate) fn committed(&mut self, node: NodeId, committed: &Committed) -> Step {
         let Committed { height, block, state_root, .. } = *committed;
         if let Err(error) = &committed.certified {
-            return Err(format!("node {node} commits h{height} on a certificate that proves nothing: {error}"));
+            return Err(format!(
+                "node {node} commits h{height} on a certificate that proves nothing: {error}"
+            ));
         }
         if let Some(twice) = committed.twice {
             return Err(format!("node {node} seals entry {twice} twice, the second time in h{height}"));
@@ -66,7 +68,11 @@ impl Oracle {
     pub(crate) fn voted(&mut self, node: NodeId, vote: &Vote) -> Step {
         let place = (node, vote.kind == VoteType::Precommit, vote.height.0, vote.round);
         let first = *self.votes.entry(place).or_insert(vote.value);
-        if first == vote.value { Ok(()) } else { Err(format!("node {node} votes twice: {first:?}, {vote:?}")) }
+        if first == vote.value {
+            Ok(())
+        } else {
+            Err(format!("node {node} votes twice: {first:?}, {vote:?}"))
+        }
     }
 
     pub(crate) fn proposed(&mut self, node: NodeId, proposal: &Proposal) -> Step {

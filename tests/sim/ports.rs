@@ -78,8 +78,9 @@ impl Voice {
             News::Synced { height, round, proposer, block } => {
                 let id = block.id();
                 let judged = move |valid| Judged { height, round, proposer, block: id, valid };
-                let reply = self.reply(move |verdict| {
-                    Said::Synced { verdict, judged: judged(verdict == SyncVerdict::Valid) }
+                let reply = self.reply(move |verdict| Said::Synced {
+                    verdict,
+                    judged: judged(verdict == SyncVerdict::Valid),
                 });
                 Event::Synced { block, reply }
             }

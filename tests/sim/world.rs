@@ -318,7 +318,9 @@ impl World {
 
     fn start(&mut self, node: NodeId, from_genesis: bool) -> Step {
         let now = self.now(node);
-        self.nodes[node].start(now, from_genesis).map_err(|error| format!("node {node} does not start: {error}"))?;
+        self.nodes[node]
+            .start(now, from_genesis)
+            .map_err(|error| format!("node {node} does not start: {error}"))?;
         self.ready(node);
         self.node_later(node, SECOND, Do::Tick(true));
         for other in (0..self.nodes.len()).filter(|other| *other != node) {

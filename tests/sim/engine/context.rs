@@ -265,11 +265,8 @@ pub(crate) struct ValidatorSet {
 
 impl From<&MemberSet> for ValidatorSet {
     fn from(members: &MemberSet) -> Self {
-        let validator = |voter: &Voter| Validator {
-            address: Address(voter.member),
-            key: voter.key,
-            power: voter.power,
-        };
+        let validator =
+            |voter: &Voter| Validator { address: Address(voter.member), key: voter.key, power: voter.power };
         Self { validators: members.voters().iter().map(validator).collect(), total: members.total_power() }
     }
 }

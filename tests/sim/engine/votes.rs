@@ -3,7 +3,8 @@
 use arc_malachitebft_core_consensus::{ConsensusMsg, MisbehaviorEvidence};
 use arc_malachitebft_core_types::{
     CertificateError, CommitCertificate, CommitSignature, Context as _, NilOrVal, PolkaCertificate,
-    RoundCertificate, RoundCertificateType, SignedMessage, ThresholdParams, Validator as _, ValidatorSet as _,
+    RoundCertificate, RoundCertificateType, SignedMessage, ThresholdParams, Validator as _,
+    ValidatorSet as _,
 };
 use syngraph_node::core::ports::{Evidence, Signed};
 use syngraph_protocol::certificate::{self, Certificate};
@@ -33,7 +34,11 @@ impl Notary {
         SignedMessage::new(proposal, signature)
     }
 
-    pub(crate) fn holds(&self, signed: &SignedMessage<Context, ConsensusMsg<Context>>, key: &PublicKey) -> bool {
+    pub(crate) fn holds(
+        &self,
+        signed: &SignedMessage<Context, ConsensusMsg<Context>>,
+        key: &PublicKey,
+    ) -> bool {
         match &signed.message {
             ConsensusMsg::Vote(vote) => self.voted(vote, &signed.signature, key),
             ConsensusMsg::Proposal(proposal) => {
@@ -57,7 +62,8 @@ impl Notary {
     ) -> Checked {
         let (mut seen, mut power) = (Vec::new(), 0_u64);
         for (vote, signature) in votes {
-            let voter = voters.get_by_address(&vote.voter).ok_or(CertificateError::VerificationError(None))?;
+            let voter =
+                voters.get_by_address(&vote.voter).ok_or(CertificateError::VerificationError(None))?;
             let twice = seen.contains(&vote.voter);
             if twice || !self.voted(&vote, signature, voter.public_key()) {
                 return Err(CertificateError::VerificationError(None));

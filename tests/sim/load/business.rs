@@ -116,8 +116,7 @@ impl Business {
                     training_flop_log2: None,
                 };
                 said.push((Tag::Version, self.deed(Deed::PublishVersion(publish))));
-            } else if let (Some(asset), Some(_), None) =
-                (self.asset, is_sealed(self.version), self.agreement)
+            } else if let (Some(asset), Some(_), None) = (self.asset, is_sealed(self.version), self.agreement)
             {
                 let terms = licence::terms(licence::LICENCE, CEDAR, asset.into());
                 let propose = Propose { terms, salt: SALT, deadline: None };
