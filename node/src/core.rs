@@ -260,9 +260,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         own.chain(self.replicas.wake_at(view)).min()
     }
 
-    /// When the next height may begin; none while a height is under way.
+    /// When the next height may begin; none while one is under way, or while no quorum is
+    /// connected: rounds that nobody can decide would only fail.
     fn next_start(&self) -> Option<Instant> {
         let ledger = self.chain.ledger();
+        if !self.replicas.has_quorum(ledger) {
+            return None;
+        }
         let cuttable = Cuttable { ledger, replicated: self.replicas.replicated() };
         self.pace.due(ledger.params(), || self.journals.ready_at(cuttable))
     }

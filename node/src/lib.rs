@@ -26,6 +26,7 @@ pub mod demo;
 pub mod gate;
 mod http;
 pub mod journals;
+mod neighbours;
 pub mod operator;
 mod pace;
 mod peers;
@@ -37,20 +38,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use syngraph_config::node::{self as config, NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides};
-use syngraph_config::node::{PeerConfig, load_node};
+use syngraph_config::node::{
+    NodeConfig, NodeDir, NodeFiles, NodeFilesError, Overrides, Transport, load_node,
+};
 use syngraph_protocol::crypto::SecretKey;
-use syngraph_protocol::ids::{MemberId, PublicKey};
+use syngraph_protocol::ids::{Height, MemberId, PublicKey};
 use syngraph_protocol::ledger::Ledger;
-use syngraph_protocol::ledger::member::{self, KeyPurpose};
+use syngraph_protocol::ledger::member::KeyPurpose;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
-use crate::consensus::{ConsensusError, Engine, Identity, Settings, Started};
+use crate::consensus::{ConsensusError, Engine, Identity, Started};
 use crate::core::{CoreError, Own, Parts, Sources};
 use crate::gate::{NodeInfo, Readiness, Snapshot};
 use crate::http::HttpError;
+use crate::neighbours::Neighbours;
 use crate::peers::PeersError;
 use crate::replicas::message::Peers;
 use crate::store::{Recovered, Store, StoreError};
@@ -117,19 +120,20 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
         validator: Some(files.validator.secret().clone()),
         transport_seed: seed_of(files.transport.secret()),
     };
-    let Started { engine, events, mut ended } =
-        consensus::start(settings(&dir, &files.config), identity).await?;
+    let neighbours = Neighbours::new(files.config.peer.clone(), &recovered.ledger);
+    let peers = peer_settings(&files, &recovered.ledger, me, &neighbours, store.reader(), &metrics);
+    let peers::Started { peers, events: peer_events, ended: peers_ended, .. } = peers::start(peers).await?;
+    let height = recovered.ledger.height();
+    let consensus = consensus_settings(&dir, &files.config, &neighbours, height);
+    let Started { engine, events, mut ended } = consensus::start(consensus, identity).await?;
     let snapshot =
         Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
-    let network = recovered.ledger.network();
     let info = NodeInfo {
         member: me,
         name: files.config.name.clone(),
-        network,
+        network: recovered.ledger.network(),
         genesis_toml: files.genesis_toml.clone(),
     };
-    let peers::Started { peers, events: peer_events, ended: peers_ended, .. } =
-        peers::start(peer_settings(&files, &recovered.ledger, me, store.reader(), &metrics)).await?;
     let (gate, doors) = gate::open(snapshot, store.reader(), info, watch(engine.clone()));
     let Recovered { ledger, pending, undecided, .. } = recovered;
     let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
@@ -138,6 +142,7 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let peers = byzantine::Liar::new(peers);
     let own = Own { member: me, journal: files.journal.secret().clone() };
     let gate::Core { commands, snapshot } = doors;
+    let following = tokio::spawn(neighbours.follow(snapshot.subscribe(), port.clone(), engine.clone()));
     let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
     let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
@@ -164,6 +169,7 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
             result => flatten(result)?,
         },
     }
+    following.abort();
     port.stop();
     // It has nobody to tell any more.
     peers_ended.await.ok();
@@ -201,57 +207,44 @@ fn seed_of(transport: &SecretKey) -> [u8; 32] {
     transport.to_seed()
 }
 
-/// The configured nodes that belong to members, by the state.
-fn neighbours<'a>(ledger: &Ledger, config: &'a NodeConfig) -> Vec<(MemberId, &'a PeerConfig)> {
-    let owner = |peer: &PeerConfig| {
-        let key = ledger.keys.get(&peer.transport).filter(|key| key.purpose == KeyPurpose::Transport)?;
-        member::active(ledger, key.member).is_ok().then_some(key.member)
-    };
-    let mut known = Vec::new();
-    for peer in &config.peer {
-        match owner(peer) {
-            Some(member) => known.push((member, peer)),
-            None => tracing::warn!(name = peer.name, key = %peer.transport, "a configured peer is no member"),
-        }
-    }
-    known
-}
-
 fn peer_settings(
     files: &NodeFiles,
     ledger: &Ledger,
     me: MemberId,
+    neighbours: &Neighbours,
     log: store::Reader,
     metrics: &Metrics,
 ) -> peers::Settings {
-    let address = |(member, peer): (MemberId, &PeerConfig)| peers::PeerAddress {
-        member,
-        transport: peer.transport,
-        address: peer.peers.clone(),
-    };
-    let config = &files.config;
     peers::Settings {
-        listen: config.peers.listen,
-        transport: match config.peers.transport {
-            config::Transport::Tcp => peers::Transport::Tcp,
-            config::Transport::Quic => peers::Transport::Quic,
+        listen: files.config.peers.listen,
+        transport: match files.config.peers.transport {
+            Transport::Tcp => peers::Transport::Tcp,
+            Transport::Quic => peers::Transport::Quic,
         },
         network: ledger.network(),
         seed: seed_of(files.transport.secret()),
         me,
-        peers: neighbours(ledger, config).into_iter().map(address).collect(),
+        peers: neighbours.for_peers(),
         log,
         metrics: metrics.peers().clone(),
     }
 }
 
-fn settings(dir: &NodeDir, config: &NodeConfig) -> Settings {
-    let listen = config.consensus.listen;
-    let family = if listen.is_ipv4() { "ip4" } else { "ip6" };
-    Settings {
+fn consensus_settings(
+    dir: &NodeDir,
+    config: &NodeConfig,
+    neighbours: &Neighbours,
+    decided: Height,
+) -> consensus::Settings {
+    consensus::Settings {
         moniker: config.name.clone(),
-        listen: format!("/{family}/{}/tcp/{}", listen.ip(), listen.port()),
-        peers: Vec::new(),
+        listen: config.consensus.listen,
+        transport: match config.peers.transport {
+            Transport::Tcp => consensus::Transport::Tcp,
+            Transport::Quic => consensus::Transport::Quic,
+        },
+        peers: neighbours.for_consensus(),
+        decided,
         propose_timeout: Duration::from_millis(config.consensus.propose_timeout_ms),
         vote_timeout: Duration::from_millis(config.consensus.vote_timeout_ms),
         wal: dir.wal(),

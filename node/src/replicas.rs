@@ -136,7 +136,7 @@ impl Replicas {
             under_way: BTreeMap::new(),
             last_ticket: 0,
             fresh: Vec::new(),
-            replicated: Replicated::new(),
+            replicated: Replicated::default(),
             asking: Asking::default(),
             catching_up: CatchingUp::new(),
             begun: Height::GENESIS,
@@ -160,10 +160,21 @@ impl Replicas {
         self.peers.keys().copied()
     }
 
+    /// Whether the connected nodes, this one among them, have a quorum of the power.
+    #[must_use]
+    pub fn has_quorum(&self, ledger: &Ledger) -> bool {
+        let voters = ledger.voters();
+        voters.is_quorum(voters.power_of(self.connected().chain([self.me])))
+    }
+
     /// A member's node is connected: it is told everything.
     pub fn up(&mut self, member: MemberId, view: View<'_>) {
+        let had_quorum = self.has_quorum(view.ledger);
         let untold = view.journals.ahead().collect();
         self.peers.insert(member, Peer::new(untold));
+        if !had_quorum && self.has_quorum(view.ledger) {
+            self.replicated.connected(view.now);
+        }
     }
 
     /// It no longer is. What it was asked fails by its own event.
@@ -241,13 +252,8 @@ impl Replicas {
             power = power.saturating_add(*more);
             voters.is_quorum(power)
         });
-        match held {
-            // What a quorum held once it holds: a node that goes away keeps its disk.
-            Some((next, _)) if next > sealed => {
-                let known = self.replicated.entry(*journal).or_insert(next);
-                *known = next.max(*known);
-            }
-            _ => {}
+        if let Some((next, _)) = held.filter(|(next, _)| *next > sealed) {
+            self.replicated.reached(*journal, next, view.now);
         }
     }
 
@@ -266,9 +272,7 @@ impl Replicas {
                     peer.pushed.remove(journal);
                 }
             }
-            if self.replicated.get(journal).is_some_and(|held| *held <= next) {
-                self.replicated.remove(journal);
-            }
+            self.replicated.sealed(journal, next);
         }
         self.asking.sealed();
         self.catching_up.sealed(entries, view);

@@ -34,6 +34,7 @@ mod testing;
 mod tests;
 mod undecided;
 mod unsealed;
+mod votes;
 
 use std::path::PathBuf;
 
@@ -46,6 +47,7 @@ pub(crate) use self::recovery::Recovered;
 use self::state::State;
 use self::undecided::Undecided;
 use self::unsealed::Unsealed;
+pub(crate) use self::votes::{cut_votes, read_votes};
 
 /// The writer of a data directory.
 pub(crate) struct Store {

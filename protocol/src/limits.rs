@@ -43,6 +43,8 @@ pub const OWNERS_MAX: usize = 1_024;
 pub const PARTIES_MAX: usize = 256;
 /// Most versions of an agreement.
 pub const AGREEMENT_VERSIONS_MAX: u32 = 1_000;
+/// Longest that a version waits for signatures, in milliseconds: 90 days.
+pub const PROPOSAL_MS_MAX: i64 = 90 * crate::time::DAY_MS;
 /// Most grants of an agreement version.
 pub const GRANTS_MAX: usize = 256;
 /// Most grants of others that an agreement version relies on.

@@ -3,6 +3,8 @@
 //! *Invariants.* A conversion adds nothing and loses nothing that a signature covers. A record that the
 //! engine could only have made in error (an undefined round) is an error here, not a panic.
 
+use std::cmp::Ordering;
+
 use arc_malachitebft_app::types::{MisbehaviorEvidence, ProposedValue};
 use arc_malachitebft_core_types::{self as core, CommitCertificate, Round, SignedMessage, Validity};
 use syngraph_protocol::block::{Block, CutError};
@@ -64,19 +66,34 @@ pub(super) fn proposed_value(from: Judged) -> ProposedValue<Context> {
     }
 }
 
-/// Everything the engine has seen signed twice.
+/// Everything the engine has seen signed twice. Each pair is in canonical order, so that all nodes make
+/// the same evidence of it: the smaller block first (none before any), of proposals for one block the
+/// smaller valid round. A pair that says the same twice proves nothing and is left out.
 pub(super) fn evidence(
     from: &MisbehaviorEvidence<Context>,
     network: NetworkId,
 ) -> Result<Vec<Evidence>, NoRound> {
     let mut all = Vec::new();
     for (first, second) in from.votes.iter().flat_map(|(_, pairs)| pairs) {
-        all.push(Evidence::Votes(Box::new((vote(first, network)?, vote(second, network)?))));
+        let pair = (vote(first, network)?, vote(second, network)?);
+        all.extend(ordered(pair, |vote| vote.block).map(Evidence::Votes));
     }
     for (first, second) in from.proposals.iter().flat_map(|(_, pairs)| pairs) {
-        all.push(Evidence::Proposals(Box::new((proposal(first, network)?, proposal(second, network)?))));
+        let pair = (proposal(first, network)?, proposal(second, network)?);
+        all.extend(ordered(pair, |proposal| (proposal.block, proposal.valid_round)).map(Evidence::Proposals));
     }
     Ok(all)
+}
+
+fn ordered<T, K: Ord>(
+    (first, second): (Signed<T>, Signed<T>),
+    key: impl Fn(&T) -> K,
+) -> Option<Box<(Signed<T>, Signed<T>)>> {
+    match key(&first.message).cmp(&key(&second.message)) {
+        Ordering::Less => Some(Box::new((first, second))),
+        Ordering::Greater => Some(Box::new((second, first))),
+        Ordering::Equal => None,
+    }
 }
 
 fn vote(
@@ -142,6 +159,13 @@ mod tests {
     use syngraph_protocol::ids::{BlockId, MemberId};
 
     const BLOCK: Value = Value(BlockId::from_bytes([3; 32]));
+
+    /// Two votes, signed or not, as the engine pairs them.
+    fn misbehavior(first: SignedVote<Context>, second: SignedVote<Context>) -> MisbehaviorEvidence<Context> {
+        let mut all = MisbehaviorEvidence { votes: Default::default(), proposals: Default::default() };
+        all.votes.add(first, second);
+        all
+    }
 
     async fn precommit(member: u32, round: Round, value: NilOrVal<Value>) -> SignedVote<Context> {
         let vote = Context.new_precommit(
@@ -247,7 +271,7 @@ mod tests {
             assert_eq!(crypto::verify(&key(1).public(), Domain::VOTE, &bytes, &signed.signature), Ok(()));
             signed.message.block
         });
-        assert_eq!(blocks, [Some(BLOCK.0), None]);
+        assert_eq!(blocks, [None, Some(BLOCK.0)]);
     }
 
     #[test]
@@ -257,6 +281,27 @@ mod tests {
         let EngineValue { height, round, proposer, value, validity, .. } = proposed_value(judged);
         assert_eq!((height.0.get(), round, proposer.0.get(), value), (7, Round::new(2), 1, BLOCK));
         assert!(validity.is_invalid());
+    }
+
+    #[tokio::test]
+    async fn evidence_is_the_same_whoever_saw_which_vote_first() {
+        let none = precommit(1, Round::new(2), NilOrVal::Nil).await;
+        let small = precommit(1, Round::new(2), NilOrVal::Val(Value(BlockId::from_bytes([2; 32])))).await;
+        let large = precommit(1, Round::new(2), NilOrVal::Val(BLOCK)).await;
+        for (first, second) in [(&none, &small), (&small, &large), (&none, &large)] {
+            let seen = |a: &SignedVote<Context>, b: &SignedVote<Context>| {
+                evidence(&misbehavior(a.clone(), b.clone()), NETWORK).expect("their rounds are defined")
+            };
+            let found = seen(first, second);
+            assert_eq!(found, seen(second, first));
+            let [Evidence::Votes(pair)] = &found[..] else { panic!("{found:?}") };
+            assert!(pair.0.message.block < pair.1.message.block);
+            for vote in [&pair.0, &pair.1] {
+                let (bytes, key) = (vote.message.signing_bytes(), key(1).public());
+                assert_eq!(crypto::verify(&key, Domain::VOTE, &bytes, &vote.signature), Ok(()));
+            }
+        }
+        assert_eq!(evidence(&misbehavior(large.clone(), large), NETWORK), Ok(Vec::new()));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!
 //! *Deliberately absent:* restarting. The engine's log replays itself at the next [`start`].
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use arc_malachitebft_app::config::ConsensusConfig;
 use arc_malachitebft_app::engine::consensus::{ConsensusMsg, ConsensusRef};
 use arc_malachitebft_app::engine::host::HostRef;
-use arc_malachitebft_app::engine::network::{NetworkIdentity, NetworkMsg, NetworkRef};
+use arc_malachitebft_app::engine::network::{NetworkIdentity, NetworkMsg, NetworkRef, PersistentPeersOp};
 use arc_malachitebft_app::engine::node::NodeRef;
 use arc_malachitebft_app::engine::sync::{SyncMsg, SyncRef};
 use arc_malachitebft_app::engine::util::events::TxEvent;
@@ -34,17 +36,22 @@ use ractor::{Actor, ActorCell};
 use syngraph_protocol::block::Block;
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::ids::{Height, MemberId, NetworkId};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::address::{self, Peer, PeerAddress, Transport};
 use super::codec::{STREAM_ID_BYTES, WireCodec};
 use super::context::{Address, Context};
 use super::convert;
 use super::event::{Event, Judged};
-use super::host::{EVENTS_MAX, Host, HostState, watch_peers};
+use super::host::{EVENTS_MAX, Host, HostState};
 use super::parts::{self, PartStreams};
+use super::roster::Roster;
 use super::settings::{Settings, consensus_config, sync_config, timeouts};
 use super::signer::{VoteSigner, VoteVerifier};
+use super::view::{Ear, Progress, View, hear_ourselves};
+use super::wal;
 
 /// How long the network may take to say that it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,24 +91,38 @@ pub(crate) struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConsensusError {
     /// `CONS-ADDRESS`: not an address the engine can use.
-    #[error("{address:?} is not a multiaddress with tcp or quic-v1: {reason}")]
+    #[error("{address:?} is not an address like host:port: {reason}")]
     Address {
         /// The text.
         address: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// `CONS-PEER-UNNAMED`: whoever answers at the address would be trusted.
-    #[error("peer address {address:?} does not end in /p2p/ and the peer's id")]
-    PeerUnnamed {
-        /// The text.
-        address: String,
-    },
     /// `CONS-LISTEN`: the port is taken, or the address is not this machine's.
     #[error("cannot listen on {address}: it is in use, or no address of this machine")]
     Listen {
         /// The address.
-        address: String,
+        address: SocketAddr,
+    },
+    /// `CONS-LOG`: the engine's log of votes cannot be read or repaired.
+    #[error("{}: {reason}", path.display())]
+    Log {
+        /// Where it is.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// `CONS-LOG-DAMAGED`: a vote that this node may have sent cannot be read back, and no crash explains
+    /// that. Going on could make the node vote twice. An operator has to look; a node whose log is lost
+    /// must not vote until a height that it has had no part in is decided.
+    #[error("{}: damaged at byte {offset}, which no crash explains: {reason}", path.display())]
+    LogDamaged {
+        /// Where it is.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: usize,
+        /// What is found there.
+        reason: String,
     },
     /// `CONS-START`: a part of the engine has failed at once.
     #[error("the engine's {part} does not start: {reason}")]
@@ -119,8 +140,9 @@ impl ConsensusError {
     pub(crate) const fn rule(&self) -> &'static str {
         match self {
             Self::Address { .. } => "CONS-ADDRESS",
-            Self::PeerUnnamed { .. } => "CONS-PEER-UNNAMED",
             Self::Listen { .. } => "CONS-LISTEN",
+            Self::Log { .. } => "CONS-LOG",
+            Self::LogDamaged { .. } => "CONS-LOG-DAMAGED",
             Self::Start { .. } => "CONS-START",
         }
     }
@@ -135,13 +157,18 @@ impl ConsensusError {
 /// # Errors
 /// [`ConsensusError`]; nothing is left running then.
 pub(crate) async fn start(settings: Settings, identity: Identity) -> Result<Started, ConsensusError> {
-    let config = consensus_config(&settings, identity.network)?;
+    let peers = peers(settings.transport, &settings.peers, identity.member)?;
+    let config = consensus_config(&settings, &peers, identity.network)?;
+    let roster = Roster::default();
+    roster.admit(peers);
+    wal::repair(&settings.wal)?;
     let registry = SharedRegistry::global().with_moniker(&settings.moniker);
     let metrics = Metrics::register(&registry);
     // The supervisor comes first; each actor is linked to it as soon as it lives.
     let (node, ended) =
         spawn_node_actor(metrics.clone()).await.map_err(|e| ConsensusError::start("supervisor", e))?;
-    let crew = Crew { settings, identity, config, registry, metrics, node: node.clone() };
+    let view = View::new(identity.network, roster.clone(), settings.decided);
+    let crew = Crew { settings, identity, config, registry, metrics, roster, view, node: node.clone() };
     match crew.start().await {
         Ok((engine, events)) => Ok(Started { engine, events, ended }),
         Err(error) => {
@@ -158,6 +185,8 @@ struct Crew {
     config: ConsensusConfig,
     registry: SharedRegistry,
     metrics: Metrics,
+    roster: Roster,
+    view: View,
     node: NodeRef,
 }
 
@@ -166,10 +195,10 @@ impl Crew {
         let network = self.start_network().await?;
         let wal = self.start_wal().await?;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let height = Arc::new(AtomicU64::new(Height::GENESIS.get()));
-        let host = self.start_host(sender.clone(), height.clone()).await?;
+        let host = self.start_host(sender.clone()).await?;
+        let ear = self.start_ear(&network, sender).await?;
         let (engine_events, decisions) = (TxEvent::new(), Arc::new(OutputPort::new()));
-        tokio::spawn(watch_peers(engine_events.subscribe(), height, sender));
+        tokio::spawn(hear_ourselves(engine_events.subscribe(), self.view.clone()));
         let consensus = spawn_consensus_actor(
             Context,
             self.address(),
@@ -189,11 +218,16 @@ impl Crew {
         let sync = self.start_sync(&network, &host, &consensus).await?;
         // Without this it would never hear of our own decisions.
         sync.subscribe_to_port(&decisions);
-        let cells =
-            [sync.get_cell(), consensus.get_cell(), host.get_cell(), network.get_cell(), wal.get_cell()];
+        let [sync, host, wal] = [sync.get_cell(), host.get_cell(), wal.get_cell()];
+        let cells = [sync, consensus.get_cell(), host, ear, network.get_cell(), wal];
         let engine = Engine {
             consensus,
             network,
+            me: self.identity.member,
+            transport: self.settings.transport,
+            roster: self.roster,
+            view: self.view,
+            runtime: Handle::current(),
             node: self.node,
             actors: Arc::new(cells),
             metrics: self.metrics,
@@ -238,17 +272,29 @@ impl Crew {
         network.link(self.node.get_cell());
         match network.call(NetworkMsg::DumpState, Some(LISTEN_TIMEOUT)).await {
             Ok(CallResult::Success(Some(_))) => Ok(network),
-            _ => Err(ConsensusError::Listen { address: self.settings.listen.clone() }),
+            _ => Err(ConsensusError::Listen { address: self.settings.listen }),
         }
     }
 
-    async fn start_host(
+    /// Starts what hears the network beside the engine, and subscribes it.
+    async fn start_ear(
         &self,
-        events: mpsc::Sender<Event>,
-        height: Arc<AtomicU64>,
-    ) -> Result<HostRef<Context>, ConsensusError> {
+        network: &NetworkRef<Context>,
+        application: mpsc::Sender<Event>,
+    ) -> Result<ActorCell, ConsensusError> {
+        let ear = Ear { view: self.view.clone(), application };
+        let ear = Actor::spawn_linked(None, ear, (), self.node.get_cell()).await;
+        let (ear, _) = ear.map_err(|e| ConsensusError::start("ear", e))?;
+        let subscribe = NetworkMsg::Subscribe(Box::new(ear.clone()));
+        network.cast(subscribe).map_err(|e| ConsensusError::start("network", e))?;
+        Ok(ear.get_cell())
+    }
+
+    async fn start_host(&self, events: mpsc::Sender<Event>) -> Result<HostRef<Context>, ConsensusError> {
         let (network, timeouts) = (self.identity.network, timeouts(&self.settings));
-        let state = HostState { network, timeouts, parts: PartStreams::new(), events, height };
+        let (roster, view) = (self.roster.clone(), self.view.clone());
+        let parts = PartStreams::new(roster.clone());
+        let state = HostState { network, timeouts, parts, events, roster, view };
         let host = Actor::spawn_linked(None, Host, state, self.node.get_cell()).await;
         host.map(|(host, _)| host).map_err(|e| ConsensusError::start("host", e))
     }
@@ -301,9 +347,14 @@ impl StreamNames {
 pub(crate) struct Engine {
     consensus: ConsensusRef<Context>,
     network: NetworkRef<Context>,
+    me: MemberId,
+    transport: Transport,
+    roster: Roster,
+    view: View,
+    runtime: Handle,
     node: NodeRef,
     /// In the order in which they are stopped.
-    actors: Arc<[ActorCell; 5]>,
+    actors: Arc<[ActorCell; 6]>,
     metrics: Metrics,
     streams: Arc<StreamNames>,
 }
@@ -323,6 +374,31 @@ impl Engine {
             let message = StreamMessage::new(stream.clone(), sequence, StreamContent::Data(part));
             let _ = self.network.cast(NetworkMsg::PublishProposalPart(message));
         }
+    }
+
+    /// How far the consensus step is, as seen from here. Never waits for the engine.
+    #[must_use]
+    pub(crate) fn progress(&self) -> Progress {
+        self.view.progress()
+    }
+
+    /// Puts other peers in the place of those that are let in: who is not among them is cut off, who is
+    /// new is dialled and let in, and nothing changes for the rest. This node itself may be among them.
+    ///
+    /// # Errors
+    /// `CONS-ADDRESS`; nothing has changed then.
+    pub(crate) fn admit(&self, admitted: &[PeerAddress]) -> Result<(), ConsensusError> {
+        let (gone, new) = self.roster.admit(peers(self.transport, admitted, self.me)?);
+        // Who moves must be taken out first: taking out one address cuts off whoever has another too.
+        let gone = gone.into_iter().map(|peer| PersistentPeersOp::Remove(peer.address));
+        let new = new.into_iter().map(|peer| PersistentPeersOp::Add(peer.address));
+        for change in gone.chain(new) {
+            let (port, done) = oneshot::channel();
+            let _ = self.network.cast(NetworkMsg::UpdatePersistentPeers(change, port.into()));
+            // The network logs what it answers, and complains if nobody listens.
+            self.runtime.spawn(done);
+        }
+        Ok(())
     }
 
     /// Whether the engine has given up for safety's sake: its write-ahead log failed or contradicts it,
@@ -345,6 +421,16 @@ impl Engine {
         }
         self.node.stop(None);
     }
+}
+
+/// The nodes of all members but this one.
+fn peers(transport: Transport, addresses: &[PeerAddress], me: MemberId) -> Result<Vec<Peer>, ConsensusError> {
+    addresses.iter().filter(|peer| peer.member != me).map(|peer| address::peer(transport, peer)).collect()
+}
+
+/// Writes the engine's metrics in the text format of Prometheus, each labelled with the node's moniker.
+pub(crate) fn export_metrics(into: &mut String) {
+    arc_malachitebft_app::metrics::export(into);
 }
 
 #[cfg(test)]

@@ -132,26 +132,28 @@ pub enum Event {
         /// The block.
         block: BlockId,
     },
-    /// A peer has sent a whole block. Its header is for `height` and its cut is the one the header binds;
-    /// whether `proposer` was to propose, and everything else, is for the application to judge. Whenever
-    /// it has, it calls
+    /// A peer has sent a whole block. Its header is for `height`, its cut is the one the header binds, and
+    /// it came from the node of `proposer`, whose turn it was (in rounds from the tenth on, from any
+    /// voter's). Everything else is for the application to judge. Whenever it has, it calls
     /// [`judged`](super::Engine::judged).
     ///
-    /// May concern a later height than the current one. Dropped by this room when the application falls
+    /// Comes once for each height, round and proposer. May concern a later height than the current one, up
+    /// to ten; then the turn is not checked, only that the proposer has a vote now. Dropped by this room when the application falls
     /// far behind; the block then comes by sync.
     Proposal {
         /// The height.
         height: Height,
         /// The round.
         round: u32,
-        /// Who proposes it, by its own account.
+        /// Who proposes it.
         proposer: MemberId,
         /// The block.
         block: Box<Block>,
     },
-    /// A peer has voted or proposed in the height after the current one, by its own account (nothing is
-    /// verified yet): if the next height is being held back for want of work, it is time to begin. Once
-    /// per height.
+    /// Peers have begun, or decided, the height that the engine has asked for last ([`Event::Ready`],
+    /// [`Event::Finalized`]) and that is being held back, for want of work perhaps: it is time to begin.
+    /// Comes after the question, and once. One peer's vote or proposal in that height is enough, by its
+    /// own account; that it is decided must be told by more than a third of the voting power.
     PeerStarted {
         /// The height.
         height: Height,

@@ -8,14 +8,8 @@
 //!
 //! *Deliberately absent:* vote extensions. They are never asked for, and refused if they come.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_malachitebft_app::consensus::{
-    LocallyProposedValue, ProposedValue, SignedConsensusMsg, VoteExtensionError,
-};
+use arc_malachitebft_app::consensus::{LocallyProposedValue, ProposedValue, VoteExtensionError};
 use arc_malachitebft_app::engine::host::{HeightParams, HostMsg, Next, SyncedValueOutcome};
-use arc_malachitebft_app::engine::util::events;
 use arc_malachitebft_app::streaming::StreamMessage;
 use arc_malachitebft_app::types::PeerId;
 use arc_malachitebft_app::types::sync::RawDecidedValue;
@@ -26,7 +20,6 @@ use syngraph_protocol::block::Block;
 use syngraph_protocol::certificate::Certificate;
 use syngraph_protocol::codec as canonical;
 use syngraph_protocol::ids::{self, MemberId, NetworkId};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::{debug, warn};
 
@@ -35,6 +28,8 @@ use super::context::{Context, Height, Part, ValidatorSet, Value};
 use super::convert::{self, defined};
 use super::event::{Event, Judged, Reply, Start, SyncVerdict};
 use super::parts::PartStreams;
+use super::roster::Roster;
+use super::view::View;
 
 /// Most events that wait for the application.
 pub(super) const EVENTS_MAX: usize = 512;
@@ -50,8 +45,8 @@ pub(super) struct HostState {
     pub(super) timeouts: LinearTimeouts,
     pub(super) parts: PartStreams,
     pub(super) events: mpsc::Sender<Event>,
-    /// The height that the engine is at, shared with [`watch_peers`].
-    pub(super) height: Arc<AtomicU64>,
+    pub(super) roster: Roster,
+    pub(super) view: View,
 }
 
 #[ractor::async_trait]
@@ -81,11 +76,13 @@ impl Actor for Host {
 impl HostState {
     fn handle(&mut self, message: HostMsg<Context>) -> Result<(), ActorProcessingErr> {
         let event = match message {
-            HostMsg::ConsensusReady { reply_to } => Event::Ready { reply: self.first_start(reply_to) },
+            HostMsg::ConsensusReady { reply_to } => {
+                return self.wait(Event::Ready { reply: self.first_start(reply_to) });
+            }
             HostMsg::StartedRound { height, round, proposer, reply_to, role: _ } => {
-                self.height.store(height.0.get(), Ordering::Relaxed);
-                self.parts.advance(height.0);
                 let (round, proposer) = (defined(round, height)?, proposer.0);
+                self.view.begin(height.0, round);
+                self.parts.advance(height.0, round);
                 Event::RoundStarted { height: height.0, round, proposer, reply: verdicts(reply_to) }
             }
             HostMsg::GetValue { height, round, reply_to, timeout: _ } => {
@@ -107,10 +104,10 @@ impl HostState {
                 Event::Decided { certificate, reply: answer(reply_to, |()| ()) }
             }
             // Without a target time the certificate is the one of the decision.
-            HostMsg::Finalized { evidence, reply_to, certificate: _, extensions: _ } => Event::Finalized {
-                evidence: convert::evidence(&evidence, self.network)?,
-                reply: self.next_start(reply_to),
-            },
+            HostMsg::Finalized { evidence, reply_to, certificate: _, extensions: _ } => {
+                let evidence = convert::evidence(&evidence, self.network)?;
+                return self.wait(Event::Finalized { evidence, reply: self.next_start(reply_to) });
+            }
             HostMsg::GetHistoryMinHeight { reply_to } => {
                 Event::HistoryMin { reply: answer(reply_to, Height) }
             }
@@ -146,6 +143,13 @@ impl HostState {
         })
     }
 
+    /// Asks the application for the next height. Peers may have begun it already.
+    fn wait(&self, event: Event) -> Result<(), ActorProcessingErr> {
+        self.view.wait(|| self.emit(event))?;
+        self.view.tell(&self.events);
+        Ok(())
+    }
+
     /// Takes a part in; if it completes a block, hands it to the application.
     fn receive(&mut self, from: PeerId, publisher: Option<PeerId>, part: StreamMessage<Part>) {
         let whole = match self.parts.receive(from, publisher, part) {
@@ -154,29 +158,43 @@ impl HostState {
             Err(error) if error.is_innocent() => return debug!(%from, %error, "dropped a proposed block"),
             Err(error) => return warn!(%from, ?publisher, %error, "refused a proposed block"),
         };
-        let (height, round, proposer) = (whole.height, whole.round, whole.proposer);
-        offer(&self.events, Event::Proposal { height, round, proposer, block: Box::new(whole.block) });
+        let (height, round, proposer, id) = (whole.height, whole.round, whole.proposer, whole.block.id());
+        let block = Box::new(whole.block);
+        if !offer(&self.events, Event::Proposal { height, round, proposer, block }) {
+            self.parts.forget(height, round, id);
+        }
     }
 
     fn first_start(&self, port: RpcReplyPort<(Height, HeightParams<Context>)>) -> Reply<Start> {
-        let timeouts = self.timeouts;
-        answer(port, move |start| parameters(&start, timeouts))
+        self.start(port, |(height, parameters)| (height, parameters))
     }
 
     fn next_start(&self, port: RpcReplyPort<Next<Context>>) -> Reply<Start> {
-        let timeouts = self.timeouts;
-        answer(port, move |start| {
-            let (height, parameters) = parameters(&start, timeouts);
-            Next::Start(height, parameters)
+        self.start(port, |(height, parameters)| Next::Start(height, parameters))
+    }
+
+    /// A reply that begins a height, and says so to whoever must know its voters.
+    fn start<E: Send + 'static>(
+        &self,
+        port: RpcReplyPort<E>,
+        translate: impl FnOnce((Height, HeightParams<Context>)) -> E + Send + 'static,
+    ) -> Reply<Start> {
+        let (timeouts, roster, view) = (self.timeouts, self.roster.clone(), self.view.clone());
+        answer(port, move |start: Start| {
+            roster.begin(start.height, &start.voters);
+            view.begin(start.height, 0);
+            translate(parameters(&start, timeouts))
         })
     }
 }
 
-/// Hands over an event that may be dropped: it takes no room that is reserved.
-fn offer(events: &mpsc::Sender<Event>, event: Event) {
-    if events.capacity() <= EVENTS_RESERVED || events.try_send(event).is_err() {
+/// Hands over an event that may be dropped: it takes no room that is reserved. Says whether it was taken.
+pub(super) fn offer(events: &mpsc::Sender<Event>, event: Event) -> bool {
+    let is_taken = events.capacity() > EVENTS_RESERVED && events.try_send(event).is_ok();
+    if !is_taken {
         warn!("the application is behind; dropped what a peer sent");
     }
+    is_taken
 }
 
 /// A reply whose answer is translated for the engine. An engine that no longer listens has gone on, which
@@ -234,28 +252,6 @@ fn synced(
         SyncVerdict::NotYet => SyncedValueOutcome::LocalTransientError,
     });
     Some(Event::Synced { block, reply })
-}
-
-/// Tells the application when a peer has gone on to the next height. Ends with the engine.
-pub(super) async fn watch_peers(
-    mut engine: events::RxEvent<Context>,
-    current: Arc<AtomicU64>,
-    application: mpsc::Sender<Event>,
-) {
-    let mut told = ids::Height::GENESIS;
-    loop {
-        let height = match engine.recv().await {
-            Ok(events::Event::Received(SignedConsensusMsg::Vote(vote))) => vote.message.height.0,
-            Ok(events::Event::Received(SignedConsensusMsg::Proposal(proposal))) => proposal.message.height.0,
-            Ok(_) | Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return,
-        };
-        let current = ids::Height::new(current.load(Ordering::Relaxed));
-        if height != told && Some(height) == current.next() {
-            told = height;
-            offer(&application, Event::PeerStarted { height });
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! How the engine is configured.
 //!
-//! *Invariants.* Peers are named by key: an address that does not say whom it belongs to is refused, and
-//! nobody else is let in. No step of any round takes longer than [`STEP_TIMEOUT_MAX`].
+//! *Invariants.* Peers are named by key, and nobody else is let in. No step of any round takes longer than [`STEP_TIMEOUT_MAX`].
 //!
 //! *Deliberately absent:* everything that an operator cannot usefully change.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use arc_malachitebft_app::config::{ChannelNames, ConsensusConfig, P2pConfig, ProtocolNames};
 use arc_malachitebft_app::config::{ValuePayload, ValueSyncConfig};
-use arc_malachitebft_app::net::Multiaddr;
 use arc_malachitebft_core_types::LinearTimeouts;
-use syngraph_protocol::ids::NetworkId;
+use syngraph_protocol::ids::{Height, NetworkId};
 
+use super::address::{self, Peer, PeerAddress, Transport};
 use super::codec::{LIVENESS_BYTES_MAX, SYNC_BLOCKS_MAX, SYNC_BYTES_MAX};
 use super::engine::ConsensusError;
 
@@ -38,10 +38,15 @@ const NETWORK_TAG_CHARS: usize = 16;
 pub(crate) struct Settings {
     /// The node's name in logs and metrics.
     pub(crate) moniker: String,
-    /// Where to listen, as a multiaddress with `tcp` or `quic-v1`.
-    pub(crate) listen: String,
-    /// The peers that are let in, as multiaddresses that end in `/p2p/` and the peer's id.
-    pub(crate) peers: Vec<String>,
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// What carries the messages.
+    pub(crate) transport: Transport,
+    /// The peers that are let in at the start; [`Engine::admit`](super::Engine::admit) puts others in
+    /// their place. This node itself may be among them.
+    pub(crate) peers: Vec<PeerAddress>,
+    /// The last height that is decided here when the engine starts.
+    pub(crate) decided: Height,
     /// How long the first round waits for a proposal; at most 10 s. Later rounds wait longer, up to 10 s.
     pub(crate) propose_timeout: Duration,
     /// How long the first round waits for stragglers' votes; at most 10 s. Later rounds wait longer, up
@@ -51,34 +56,18 @@ pub(crate) struct Settings {
     pub(crate) wal: PathBuf,
 }
 
-fn address(text: &str) -> Result<Multiaddr, ConsensusError> {
-    let refused = |reason: String| ConsensusError::Address { address: text.to_owned(), reason };
-    let address: Multiaddr = text.parse().map_err(|e| refused(format!("{e}")))?;
-    if !address.protocol_stack().any(|part| matches!(part, "tcp" | "quic-v1")) {
-        return Err(refused("it names no transport".to_owned()));
-    }
-    Ok(address)
-}
-
-fn peer_address(text: &str) -> Result<Multiaddr, ConsensusError> {
-    let address = address(text)?;
-    if address.protocol_stack().last() != Some("p2p") {
-        return Err(ConsensusError::PeerUnnamed { address: text.to_owned() });
-    }
-    Ok(address)
-}
-
 /// The engine's configuration. Channels and protocols are named after the network, so that nodes of different
 /// networks have nothing to say to each other.
 pub(super) fn consensus_config(
     settings: &Settings,
+    peers: &[Peer],
     network: NetworkId,
 ) -> Result<ConsensusConfig, ConsensusError> {
     let tag = network.to_string().chars().take(NETWORK_TAG_CHARS).collect::<String>();
     let name = |what: &str| format!("/syngraph/{tag}/{what}/v1");
     let mut p2p = P2pConfig {
-        listen_addr: address(&settings.listen)?,
-        persistent_peers: settings.peers.iter().map(|peer| peer_address(peer)).collect::<Result<_, _>>()?,
+        listen_addr: address::listen_address(settings.transport, settings.listen)?,
+        persistent_peers: peers.iter().map(|peer| peer.address.clone()).collect(),
         persistent_peers_only: true,
         channel_names: ChannelNames {
             consensus: name("votes"),
@@ -141,8 +130,10 @@ mod tests {
     fn settings(propose_timeout: Duration, vote_timeout: Duration) -> Settings {
         Settings {
             moniker: "n".to_owned(),
-            listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            transport: Transport::Tcp,
             peers: Vec::new(),
+            decided: Height::GENESIS,
             propose_timeout,
             vote_timeout,
             wal: PathBuf::new(),
@@ -170,7 +161,8 @@ mod tests {
     fn networks_have_channels_of_their_own_with_short_names() {
         let second = Duration::from_secs(1);
         let names = |network| {
-            let config = consensus_config(&settings(second, second), NetworkId::from_bytes([network; 32]));
+            let config =
+                consensus_config(&settings(second, second), &[], NetworkId::from_bytes([network; 32]));
             let ChannelNames { consensus, proposal_parts, sync, liveness } =
                 config.expect("settings that hold").p2p.channel_names;
             [consensus, proposal_parts, sync, liveness]

@@ -75,8 +75,30 @@ pub(super) struct VoteVerifier {
     pub(super) network: NetworkId,
 }
 
-fn check(key: &PublicKey, domain: Domain, message: &[u8], signature: &Signature) -> VerificationResult {
-    VerificationResult::from_bool(crypto::verify(key, domain, message, signature).is_ok())
+fn check(key: &PublicKey, domain: Domain, message: &[u8], signature: &Signature) -> bool {
+    crypto::verify(key, domain, message, signature).is_ok()
+}
+
+/// Whether a vote of this network is signed with a key.
+pub(super) fn is_vote_signed(
+    vote: &Vote,
+    network: NetworkId,
+    signature: &Signature,
+    key: &PublicKey,
+) -> bool {
+    let form = vote.signed_form(network);
+    form.is_some_and(|form| check(key, Domain::VOTE, &form.signing_bytes(), signature))
+}
+
+/// Whether a proposal of this network is signed with a key.
+pub(super) fn is_proposal_signed(
+    proposal: &Proposal,
+    network: NetworkId,
+    signature: &Signature,
+    key: &PublicKey,
+) -> bool {
+    let form = proposal.signed_form(network);
+    form.is_some_and(|form| check(key, Domain::PROPOSAL, &form.signing_bytes(), signature))
 }
 
 #[async_trait]
@@ -87,8 +109,7 @@ impl Verifier<Context> for VoteVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, Error> {
-        let Some(form) = vote.signed_form(self.network) else { return Ok(VerificationResult::Invalid) };
-        Ok(check(key, Domain::VOTE, &form.signing_bytes(), signature))
+        Ok(VerificationResult::from_bool(is_vote_signed(vote, self.network, signature, key)))
     }
 
     async fn verify_signed_proposal(
@@ -97,8 +118,7 @@ impl Verifier<Context> for VoteVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, Error> {
-        let Some(form) = proposal.signed_form(self.network) else { return Ok(VerificationResult::Invalid) };
-        Ok(check(key, Domain::PROPOSAL, &form.signing_bytes(), signature))
+        Ok(VerificationResult::from_bool(is_proposal_signed(proposal, self.network, signature, key)))
     }
 
     async fn verify_signed_vote_extension(
@@ -116,6 +136,7 @@ impl Verifier<Context> for VoteVerifier {
         proof: &ValidatorProof<Context>,
     ) -> Result<VerificationResult, Error> {
         let Ok(key) = proof.decoded_public_key() else { return Ok(VerificationResult::Invalid) };
-        Ok(check(&key, Domain::VALIDATOR_PROOF, &proof.preimage(), &proof.signature))
+        let is_signed = check(&key, Domain::VALIDATOR_PROOF, &proof.preimage(), &proof.signature);
+        Ok(VerificationResult::from_bool(is_signed))
     }
 }

@@ -1,15 +1,23 @@
 //! Engines that really run, and the seams between them and the application.
 
+mod application;
+mod catching_up;
+mod faults;
+mod letting_in;
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use application::Application;
+use arc_malachitebft_app::consensus::SignedConsensusMsg;
 use arc_malachitebft_app::types::{Keypair, PeerId};
+use arc_malachitebft_core_types::{NilOrVal, Round, SignedMessage, VoteType};
 use syngraph_protocol::block::{BLOCK_VERSION, Block, Cut, Header, NO_BLOCK};
 use syngraph_protocol::certificate::{Certificate, MemberSet, Voter};
-use syngraph_protocol::crypto::SecretKey;
-use syngraph_protocol::ids::{BlockId, Hash, Height, MemberId, NetworkId};
+use syngraph_protocol::crypto::{Domain, SecretKey};
+use syngraph_protocol::ids::{Hash, Height, MemberId, NetworkId};
 use syngraph_protocol::time::UtcMs;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -61,15 +69,54 @@ pub(super) fn block(height: Height) -> Block {
     Block { header, cut }
 }
 
-fn settings(member: u32, dir: &Path, listen: &str, peers: Vec<String>) -> Settings {
+/// A member's node at a plain address.
+pub(super) fn peer_address(member: u32, address: &str) -> PeerAddress {
+    let transport = SecretKey::from_seed(&transport_seed(member)).public();
+    PeerAddress { member: MemberId::new(member), transport, address: address.to_owned() }
+}
+
+/// Members' nodes, somewhere.
+pub(super) fn peers(members: &[u32]) -> Vec<address::Peer> {
+    let peer = |&m: &u32| address::peer(Transport::Tcp, &peer_address(m, &format!("h:{}", m + 1)));
+    members.iter().map(peer).collect::<Result<_, _>>().expect("addresses")
+}
+
+/// Members' nodes that are let in; nobody votes yet.
+pub(super) fn roster(members: &[u32]) -> roster::Roster {
+    let roster = roster::Roster::default();
+    roster.admit(peers(members));
+    roster
+}
+
+/// A member's prevote for no block.
+pub(super) fn vote(member: u32, height: u64, round: u32) -> SignedConsensusMsg<context::Context> {
+    let vote = context::Vote {
+        kind: VoteType::Prevote,
+        height: context::Height(Height::new(height)),
+        round: Round::new(round),
+        value: NilOrVal::Nil,
+        voter: context::Address(MemberId::new(member)),
+    };
+    let form = vote.signed_form(NETWORK).expect("its round is defined");
+    let signature = key(member).sign(Domain::VOTE, &form.signing_bytes());
+    SignedConsensusMsg::Vote(SignedMessage::new(vote, signature))
+}
+
+fn settings(member: u32, dir: &Path, listen: SocketAddr, peers: Vec<PeerAddress>) -> Settings {
     Settings {
         moniker: format!("test-{member}"),
-        listen: listen.to_owned(),
+        listen,
+        transport: Transport::Tcp,
         peers,
-        propose_timeout: Duration::from_millis(1_000),
-        vote_timeout: Duration::from_millis(300),
+        decided: Height::GENESIS,
+        propose_timeout: Duration::from_millis(400),
+        vote_timeout: Duration::from_millis(200),
         wal: dir.join(format!("wal-{member}")),
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn validator(member: u32) -> Identity {
@@ -82,107 +129,14 @@ fn follower(member: u32) -> Identity {
     Identity { validator: None, ..validator(member) }
 }
 
-/// The least application: builds a block when asked, finds every block of its parent valid, decides up to
-/// a height.
-struct Application {
-    member: MemberId,
-    voters: MemberSet,
-    engine: Engine,
-    last: Height,
-    blocks: BTreeMap<BlockId, Block>,
-    chain: Vec<(Block, Certificate)>,
-    synced: usize,
-    /// Tells every decided height.
-    decided: mpsc::UnboundedSender<(MemberId, Height)>,
-}
-
-impl Application {
-    fn start(&self) -> Start {
-        let height = self.height().next().expect("a low height");
-        Start { height, voters: self.voters.clone() }
-    }
-
-    fn height(&self) -> Height {
-        self.chain.last().map_or(Height::GENESIS, |(block, _)| block.header.height)
-    }
-
-    fn build(&mut self, height: Height) -> Block {
-        let parent = self.chain.last().map_or(NO_BLOCK, |(block, _)| block.id());
-        let mut block = block(height);
-        block.header.parent = parent;
-        block.header.built_by = self.member;
-        self.blocks.insert(block.id(), block.clone());
-        block
-    }
-
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Ready { reply } => reply.send(self.start()),
-            Event::RoundStarted { reply, .. } => reply.send(Vec::new()),
-            Event::Build { height, round, reply } => {
-                let block = self.build(height);
-                reply.send(block.id());
-                self.engine.publish(height, round, self.member, &block);
-            }
-            Event::Restream { height, round, proposer, block } => {
-                if let Some(block) = self.blocks.get(&block) {
-                    self.engine.publish(height, round, proposer, block);
-                }
-            }
-            Event::Proposal { height, round, proposer, block } => {
-                let id = block.id();
-                self.blocks.insert(id, *block);
-                self.engine.judged(Judged { height, round, proposer, block: id, valid: true });
-            }
-            Event::PeerStarted { .. } => {}
-            Event::Decided { certificate, reply } => {
-                let block =
-                    self.blocks.get(&certificate.block).expect("decided only what was judged").clone();
-                assert_eq!(certificate.height.since(self.height()), Some(1), "no height is left out");
-                self.decided.send((self.member, certificate.height)).expect("the test listens");
-                self.chain.push((block, certificate));
-                reply.send(());
-            }
-            Event::Finalized { evidence, reply } => {
-                assert_eq!(evidence, []);
-                if self.height() < self.last {
-                    reply.send(self.start());
-                }
-            }
-            Event::HistoryMin { reply } => reply.send(Height::new(1)),
-            Event::DecidedRange { from, to, reply } => {
-                let wanted = |(block, _): &&(Block, Certificate)| (from..=to).contains(&block.header.height);
-                reply.send(self.chain.iter().filter(wanted).cloned().collect());
-            }
-            Event::Synced { block, reply } => {
-                self.synced += 1;
-                self.blocks.insert(block.id(), *block);
-                reply.send(SyncVerdict::Valid);
-            }
-        }
-    }
-}
-
-/// Starts an engine and an application, which ends when its engine has stopped.
+/// Starts an engine and its application, which ends when its engine has stopped.
 async fn run(
     identity: Identity,
     settings: Settings,
-    voters: MemberSet,
-    last: u64,
-    decided: mpsc::UnboundedSender<(MemberId, Height)>,
+    prepare: impl FnOnce(Engine) -> Application,
 ) -> (Engine, JoinHandle<Application>) {
-    let member = identity.member;
     let Started { engine, mut events, ended } = start(settings, identity).await.expect("starts");
-    let mut application = Application {
-        member,
-        voters,
-        engine: engine.clone(),
-        last: Height::new(last),
-        blocks: BTreeMap::new(),
-        chain: Vec::new(),
-        synced: 0,
-        decided,
-    };
+    let mut application = prepare(engine.clone());
     let task = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             application.handle(event);
@@ -193,11 +147,117 @@ async fn run(
     (engine, task)
 }
 
-async fn wait_for(decided: &mut mpsc::UnboundedReceiver<(MemberId, Height)>, height: u64, nodes: usize) {
-    let wanted = Height::new(height);
-    for _ in 0..nodes {
-        let next = async { while decided.recv().await.expect("applications run").1 != wanted {} };
-        tokio::time::timeout(HANG, next).await.expect("decides");
+/// What decided heights are told through.
+type Told = mpsc::UnboundedReceiver<(MemberId, Height)>;
+
+/// Nodes of one network, each at a port of its own.
+pub(super) struct Cluster {
+    dir: tempfile::TempDir,
+    ports: Vec<u16>,
+    voters: MemberSet,
+    transport: Transport,
+    sender: mpsc::UnboundedSender<(MemberId, Height)>,
+    decided: Told,
+    nodes: BTreeMap<u32, (Engine, JoinHandle<Application>)>,
+}
+
+impl Cluster {
+    /// As many members, none of which runs yet; the first `voters` of them vote.
+    pub(super) fn new(members: usize, voting: u32) -> Self {
+        let (sender, decided) = mpsc::unbounded_channel();
+        let dir = tempfile::tempdir().expect("a directory");
+        let (ports, voters, nodes) = (free_ports(members), voters(voting), BTreeMap::new());
+        Self { dir, ports, voters, transport: Transport::Tcp, sender, decided, nodes }
+    }
+
+    fn addresses(&self, members: impl IntoIterator<Item = u32>) -> Vec<PeerAddress> {
+        let address = |m: u32| peer_address(m, &loopback(self.ports[m as usize]).to_string());
+        members.into_iter().map(address).collect()
+    }
+
+    fn all(&self) -> std::ops::Range<u32> {
+        0..self.ports.len() as u32
+    }
+
+    pub(super) fn settings(&self, member: u32) -> Settings {
+        let (listen, peers) = (loopback(self.ports[member as usize]), self.addresses(self.all()));
+        let transport = self.transport;
+        Settings { transport, ..settings(member, self.dir.path(), listen, peers) }
+    }
+
+    fn application(&self, member: u32, engine: Engine) -> Application {
+        Application::new(MemberId::new(member), self.voters.clone(), engine, self.sender.clone())
+    }
+
+    /// Starts a member's node, with what it had decided before.
+    pub(super) async fn start(&mut self, member: u32, before: Option<Application>) {
+        let decided = before.as_ref().map_or(Height::GENESIS, Application::height);
+        let application = |engine: Engine| match before {
+            Some(application) => Application { engine, ..application },
+            None => self.application(member, engine),
+        };
+        let settings = Settings { decided, ..self.settings(member) };
+        let node = run(validator(member), settings, application).await;
+        self.nodes.insert(member, node);
+    }
+
+    async fn start_all(&mut self, members: impl IntoIterator<Item = u32>) {
+        for member in members {
+            self.start(member, None).await;
+        }
+    }
+
+    pub(super) async fn stop(&mut self, member: u32) -> Application {
+        let (engine, application) = self.nodes.remove(&member).expect("it runs");
+        stop(engine, application).await
+    }
+
+    fn progress(&self, member: u32) -> Progress {
+        self.nodes[&member].0.progress()
+    }
+
+    /// Waits until these members have each decided as many more heights.
+    pub(super) async fn decide(&mut self, members: impl IntoIterator<Item = u32>, more: usize) {
+        let mut left: BTreeMap<MemberId, usize> =
+            members.into_iter().map(|member| (MemberId::new(member), more)).collect();
+        let all = async {
+            while !left.is_empty() {
+                let (member, _) = self.decided.recv().await.expect("applications run");
+                if let Some(heights) = left.get_mut(&member) {
+                    *heights = heights.saturating_sub(1);
+                    left.retain(|_, heights| *heights > 0);
+                }
+            }
+        };
+        tokio::time::timeout(HANG, all).await.expect("decides");
+    }
+
+    /// Waits until something can be seen of a member's node.
+    async fn until(&self, member: u32, seen: impl Fn(&Progress) -> bool) {
+        let seen = async {
+            while !seen(&self.progress(member)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let result = tokio::time::timeout(HANG, seen).await;
+        assert!(result.is_ok(), "member {member}: {:?}", self.progress(member));
+    }
+
+    /// Stops all and gives their chains; each is proved, and the beginning of every longer one.
+    async fn finish(mut self) -> Vec<Application> {
+        let members: Vec<u32> = self.nodes.keys().copied().collect();
+        let mut applications = Vec::new();
+        for member in members {
+            applications.push(self.stop(member).await);
+        }
+        for application in &applications {
+            verify_chain(&application.chain, &self.voters, application.chain.len());
+        }
+        for pair in applications.windows(2) {
+            let blocks = |a: &Application| a.chain.iter().map(|(block, _)| block.id()).collect::<Vec<_>>();
+            assert!(blocks(&pair[0]).iter().zip(blocks(&pair[1])).all(|(a, b)| *a == b), "a fork");
+        }
+        applications
     }
 }
 
@@ -222,17 +282,6 @@ fn verify_chain(chain: &[(Block, Certificate)], voters: &MemberSet, length: usiz
     }
 }
 
-#[tokio::test]
-async fn one_validator_decides_alone_and_its_certificates_verify() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let settings = settings(0, dir.path(), "/ip4/127.0.0.1/tcp/0", Vec::new());
-    let (sender, mut decided) = mpsc::unbounded_channel();
-    let (engine, application) = run(validator(0), settings, voters(1), 3, sender).await;
-    wait_for(&mut decided, 3, 1).await;
-    let application = stop(engine, application).await;
-    verify_chain(&application.chain, &voters(1), 3);
-}
-
 /// Ports that were free a moment ago.
 fn free_ports(count: usize) -> Vec<u16> {
     let bind = |_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
@@ -240,41 +289,40 @@ fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(|l| l.local_addr().expect("bound").port()).collect()
 }
 
+#[tokio::test]
+async fn one_validator_decides_alone_and_its_certificates_verify() {
+    let mut cluster = Cluster::new(1, 1);
+    cluster.start(0, None).await;
+    cluster.decide([0], 3).await;
+    let applications = cluster.finish().await;
+    assert!(applications[0].chain.len() >= 3);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_of_four_decide_and_the_fourth_follows() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let ports = free_ports(4);
-    let address = |m: u32| format!("/ip4/127.0.0.1/tcp/{}", ports[m as usize]);
-    let settings = |m: u32| {
-        let others = (0..4).filter(|&other| other != m);
-        let peers = others.map(|other| format!("{}/p2p/{}", address(other), peer(other))).collect();
-        settings(m, dir.path(), &address(m), peers)
-    };
-    let (sender, mut decided) = mpsc::unbounded_channel();
-    let mut nodes = Vec::new();
-    for member in 0..3 {
-        nodes.push(run(validator(member), settings(member), voters(4), 4, sender.clone()).await);
-    }
-    wait_for(&mut decided, 4, 3).await;
-    nodes.push(run(follower(3), settings(3), voters(4), 4, sender).await);
-    wait_for(&mut decided, 4, 1).await;
-    let mut chains = Vec::new();
-    for (engine, application) in nodes {
-        let application = stop(engine, application).await;
-        verify_chain(&application.chain, &voters(4), 4);
-        assert!(
-            application.member.get() < 3 || application.synced >= 4,
-            "it was not there when they decided"
-        );
-        chains.push(application.chain.into_iter().map(|(block, _)| block).collect::<Vec<_>>());
-    }
-    assert!(chains.windows(2).all(|pair| pair[0] == pair[1]), "everybody has decided the same blocks");
+    let mut cluster = Cluster::new(4, 4);
+    cluster.start_all(0..3).await;
+    cluster.decide(0..3, 4).await;
+    let (settings, decided) = (cluster.settings(3), cluster.progress(0).height);
+    let node = run(follower(3), settings, |engine| cluster.application(3, engine)).await;
+    cluster.nodes.insert(3, node);
+    cluster.decide([3], decided.get() as usize).await;
+    let applications = cluster.finish().await;
+    assert!(applications[3].synced >= 4, "it was not there when they decided");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_voters_decide_over_quic() {
+    let mut cluster = Cluster { transport: Transport::Quic, ..Cluster::new(2, 2) };
+    cluster.start_all(0..2).await;
+    cluster.decide(0..2, 4).await;
+    cluster.finish().await;
 }
 
 #[tokio::test]
 async fn the_engine_stops_when_the_application_is_gone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let settings = settings(0, dir.path(), "/ip4/127.0.0.1/tcp/0", Vec::new());
+    let settings = settings(0, dir.path(), loopback(0), Vec::new());
     let Started { engine, events, ended } = start(settings, validator(0)).await.expect("starts");
     drop(events);
     tokio::time::timeout(HANG, ended).await.expect("stops").expect("the supervisor does not panic");
@@ -284,20 +332,42 @@ async fn the_engine_stops_when_the_application_is_gone() {
 #[tokio::test]
 async fn unusable_settings_are_refused_by_name() {
     let other = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    let taken = format!("/ip4/127.0.0.1/tcp/{}", other.local_addr().expect("bound").port());
-    let loopback = "/ip4/127.0.0.1/tcp/0";
-    let unnamed = "/ip4/127.0.0.1/tcp/7";
-    for (listen, peers, rule) in [
-        ("127.0.0.1:8440", &[][..], "CONS-ADDRESS"),
-        ("/ip4/127.0.0.1/udp/8440", &[], "CONS-ADDRESS"),
-        (loopback, &["/ip4/127.0.0.1"], "CONS-ADDRESS"),
-        (loopback, &[unnamed], "CONS-PEER-UNNAMED"),
-        (&taken, &[], "CONS-LISTEN"),
-        ("/ip4/192.0.2.1/tcp/8440", &[], "CONS-LISTEN"),
+    let taken = other.local_addr().expect("bound");
+    let elsewhere = SocketAddr::from(([192, 0, 2, 1], 8440));
+    for (listen, peer, rule) in [
+        (loopback(0), "nowhere", "CONS-ADDRESS"),
+        (loopback(0), "127.0.0.1:0", "CONS-ADDRESS"),
+        (taken, "127.0.0.1:1", "CONS-LISTEN"),
+        (elsewhere, "127.0.0.1:1", "CONS-LISTEN"),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
-        let peers = peers.iter().map(|&peer| peer.to_owned()).collect();
-        let refused = start(settings(0, dir.path(), listen, peers), validator(0)).await.err();
-        assert_eq!(refused.map(|error| error.rule()), Some(rule), "{listen}");
+        let settings = settings(0, dir.path(), listen, vec![peer_address(1, peer)]);
+        let refused = start(settings, validator(0)).await.err();
+        assert_eq!(refused.map(|error| error.rule()), Some(rule), "{listen} {peer}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_log_of_votes_is_refused_at_every_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = settings(0, dir.path(), loopback(0), Vec::new());
+    let mut log = b"\0\0\0\x01\0\0\0\0\0\0\0\x01".to_vec();
+    log.extend(b"\0\0\0\0\0\0\0\0\x04\0\0\0\0vote");
+    std::fs::write(&settings.wal, &log).expect("a new file");
+    for _ in 0..2 {
+        let refused = start(settings.clone(), validator(0)).await.err();
+        assert_eq!(refused.map(|error| error.rule()), Some("CONS-LOG-DAMAGED"));
+        assert_eq!(std::fs::read(&settings.wal).expect("a file"), log);
+    }
+}
+
+#[tokio::test]
+async fn the_engines_metrics_are_exported() {
+    let mut cluster = Cluster::new(1, 1);
+    cluster.start(0, None).await;
+    cluster.decide([0], 1).await;
+    let mut text = String::new();
+    export_metrics(&mut text);
+    assert!(text.contains("malachite") && text.contains("test-0"), "{text}");
+    cluster.finish().await;
 }

@@ -71,7 +71,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     /// The first number of a journal that no quorum is known to hold and no block covers.
     fn replicated_next(&self, journal: &PublicKey) -> Seq {
         let sealed = self.chain.ledger().journal_tip(journal).next;
-        self.replicas.replicated().get(journal).map_or(sealed, |next| sealed.max(*next))
+        self.replicas.replicated().next(journal).map_or(sealed, |next| sealed.max(next))
     }
 
     /// Tells the doors whose entries a quorum holds; forgets those that have given up.

@@ -5,7 +5,7 @@ use syngraph_protocol::block::Block;
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::genesis::Genesis;
-use syngraph_protocol::ids::Seq;
+use syngraph_protocol::ids::{Height, Seq};
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -13,8 +13,7 @@ use super::ports::{Input, Peers};
 use super::run::now;
 use super::*;
 use crate::chain::tests::certify;
-use crate::consensus::Engine;
-use crate::consensus::{Identity, Settings, Started, start};
+use crate::consensus::{Engine, Identity, Settings, Started, Transport, start};
 use crate::gate::{self, Admission, Command, Gate, Held, JournalEnd, NodeInfo};
 use crate::journals::tests::{charter, journal};
 use crate::replicas::message::{PeerEvent, Request};
@@ -51,8 +50,10 @@ struct World {
 fn settings(wal: &Path) -> Settings {
     Settings {
         moniker: "test".to_owned(),
-        listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        transport: Transport::Tcp,
         peers: Vec::new(),
+        decided: Height::GENESIS,
         propose_timeout: Duration::from_millis(1_000),
         vote_timeout: Duration::from_millis(300),
         wal: wal.to_owned(),
@@ -154,9 +155,9 @@ async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
     assert!(core.unjudged.is_empty());
 }
 
-/// A log of votes at height 1 whose only record fails its checksum.
+/// A log of votes at height 1 whose only record is no message of the engine.
 const DAMAGED_WAL: &[u8] = b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\
-    \x00\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00vote";
+    \x00\x00\x00\x00\x00\x00\x00\x00\x04\x5a\x10\x85\x64vote";
 
 #[tokio::test]
 async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {

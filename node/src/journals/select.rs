@@ -1,7 +1,8 @@
 //! What the next block should cover.
 //!
 //! *Invariants.* Only what is durable here and may be cut is selected: as far as a quorum
-//! holds it, or once it has waited for the grace and its journal is not known to be forked.
+//! holds it, or once replication has come no further for the grace and the journal is not
+//! known to be forked.
 //! Members take turns, the longest waiting journal of each first, within the bounds of a
 //! block.
 
@@ -15,8 +16,56 @@ use syngraph_protocol::limits::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, BLOCK_ROWS_M
 
 use super::{Ahead, Held, Journals};
 
-/// How far each journal is held by a quorum: the first number that is not.
-pub type Replicated = BTreeMap<PublicKey, Seq>;
+/// How far journals are held by a quorum.
+#[derive(Clone, Debug, Default)]
+pub struct Replicated {
+    /// The first number of each journal that is not, and when that was last another.
+    held: BTreeMap<PublicKey, (Seq, Instant)>,
+    /// Since when nodes with a quorum of the power are connected, the last time.
+    connected: Option<Instant>,
+}
+
+impl Replicated {
+    /// The first number of a journal that no quorum is known to hold; none if nothing
+    /// beyond its sealed part is held so.
+    #[must_use]
+    pub fn next(&self, journal: &PublicKey) -> Option<Seq> {
+        self.held.get(journal).map(|(next, _)| *next)
+    }
+
+    /// Whether a quorum is known to hold a place of a journal.
+    #[must_use]
+    pub fn holds(&self, journal: &PublicKey, seq: Seq) -> bool {
+        self.next(journal).is_some_and(|next| seq < next)
+    }
+
+    /// A quorum holds a journal up to here. What it held once it holds: a node that goes
+    /// away keeps its disk.
+    pub fn reached(&mut self, journal: PublicKey, next: Seq, now: Instant) {
+        let known = self.held.entry(journal).or_insert((next, now));
+        if next > known.0 {
+            *known = (next, now);
+        }
+    }
+
+    /// A journal is sealed up to here.
+    pub fn sealed(&mut self, journal: &PublicKey, next: Seq) {
+        if self.next(journal).is_some_and(|held| held <= next) {
+            self.held.remove(journal);
+        }
+    }
+
+    /// A quorum has come together.
+    pub fn connected(&mut self, now: Instant) {
+        self.connected = Some(now);
+    }
+
+    /// Since when replication of an entry could have moved and has not.
+    fn stuck_since(&self, held: &Held) -> Instant {
+        let moved = self.held.get(&held.entry.head().journal).map(|(_, at)| *at);
+        moved.into_iter().chain(self.connected).fold(held.since, Instant::max)
+    }
+}
 
 /// What selecting depends on, beside the journals.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +88,11 @@ impl Cuttable<'_> {
         if !self.may_cut(held) {
             return None;
         }
-        if self.replicated.get(&head.journal).is_some_and(|next| head.seq < *next) {
+        if self.replicated.holds(&head.journal, head.seq) {
             return Some(held.since);
         }
         let grace = Duration::from_millis(self.ledger.params().unreplicated_grace_ms.into());
-        (!ahead.forked).then(|| held.since + grace)
+        (!ahead.forked).then(|| self.replicated.stuck_since(held) + grace)
     }
 }
 

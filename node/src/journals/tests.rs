@@ -75,7 +75,7 @@ fn admit(journals: &mut Journals, ledger: &Ledger, entry: VerifiedEntry) -> Admi
 
 /// What is selected when everything that is durable here has waited for its grace.
 fn all_durable(journals: &Journals, ledger: &Ledger) -> Vec<VerifiedEntry> {
-    let cuttable = Cuttable { ledger, replicated: &Replicated::new() };
+    let cuttable = Cuttable { ledger, replicated: &Replicated::default() };
     journals.select(cuttable, Instant::now() + Duration::from_secs(3_600))
 }
 
@@ -171,7 +171,7 @@ fn members_take_turns_in_a_block_that_is_full() {
     assert_eq!(order, [0, 1, 0, 1, 0, 0, 0]);
 
     let mut budget = Budget { entries: 3, ..Budget::default() };
-    let cuttable = Cuttable { ledger: &ledger, replicated: &Replicated::new() };
+    let cuttable = Cuttable { ledger: &ledger, replicated: &Replicated::default() };
     let mut queues = journals.queues(cuttable, Instant::now() + Duration::from_secs(3_600));
     let mut count = 0;
     while !queues.is_empty() {
@@ -313,7 +313,8 @@ fn a_forked_journal_is_cut_only_as_far_as_a_quorum_holds() {
     let [theirs, _] = other_branch(&ledger, 10);
     assert_eq!(admit(&mut journals, &ledger, theirs), Admitted::Fork { other: ours[0].id() });
     assert!(all_durable(&journals, &ledger).is_empty(), "nobody knows which branch others hold");
-    let replicated = Replicated::from([(key(10).public(), Seq::new(1))]);
+    let mut replicated = Replicated::default();
+    replicated.reached(key(10).public(), Seq::new(1), Instant::now());
     let cuttable = Cuttable { ledger: &ledger, replicated: &replicated };
     assert_eq!(journals.select(cuttable, Instant::now()).len(), 1);
 }
@@ -323,12 +324,13 @@ fn what_no_quorum_holds_waits_for_its_grace() {
     let ledger = ledger();
     let mut journals = taken(&ledger, &journal(&ledger, 10, 2));
     journals.synced();
-    let none = Replicated::new();
+    let none = Replicated::default();
     let cuttable = Cuttable { ledger: &ledger, replicated: &none };
     let ready = journals.ready_at(cuttable).expect("it is ready some time");
     assert!(journals.select(cuttable, ready - Duration::from_millis(1_000)).is_empty());
     assert!(!journals.select(cuttable, ready).is_empty());
-    let one = Replicated::from([(key(10).public(), Seq::new(1))]);
+    let mut one = Replicated::default();
+    one.reached(key(10).public(), Seq::new(1), Instant::now());
     let cuttable = Cuttable { ledger: &ledger, replicated: &one };
     assert_eq!(journals.select(cuttable, ready - Duration::from_millis(1_000)).len(), 1);
 }
@@ -344,4 +346,25 @@ fn both_branches_come_back_after_a_restart() {
     assert!(journals.under(&ledger, &end_of(&ours)).is_ok());
     assert!(journals.under(&ledger, &end_of(&theirs)).is_ok());
     assert_eq!(journals.take_forks().len(), 1);
+}
+
+#[test]
+fn while_replication_moves_nobody_is_asked_to_vote_for_what_it_lacks() {
+    let ledger = ledger();
+    let mut journals = taken(&ledger, &journal(&ledger, 10, 3));
+    journals.synced();
+    let ready = |replicated: &Replicated| {
+        journals.ready_at(Cuttable { ledger: &ledger, replicated }).expect("it is ready some time")
+    };
+    let alone = ready(&Replicated::default());
+    let back = alone + Duration::from_secs(60);
+    let mut replicated = Replicated::default();
+    replicated.connected(back);
+    let grace = Duration::from_millis(ledger.params().unreplicated_grace_ms.into());
+    assert_eq!(ready(&replicated), back + grace, "those who come back catch up first");
+    replicated.reached(key(10).public(), Seq::new(1), back + grace);
+    let count =
+        |now: Instant| journals.select(Cuttable { ledger: &ledger, replicated: &replicated }, now).len();
+    assert_eq!(count(back + grace), 1, "what a quorum holds");
+    assert_eq!(count(back + grace + grace), 3, "and the rest once it comes no further");
 }

@@ -89,7 +89,7 @@ impl World {
     }
 
     fn quorum(&self, entry: &VerifiedEntry) -> Option<u64> {
-        self.replicas.replicated().get(&entry.head().journal).map(|next| next.get())
+        self.replicas.replicated().next(&entry.head().journal).map(Seq::get)
     }
 }
 

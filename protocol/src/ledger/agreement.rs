@@ -17,17 +17,21 @@ use super::table::Record;
 use super::{At, Event, Ledger, Refusal};
 use crate::codes::Meter;
 use crate::ids::{Hash, Height, Id, MemberId, Salt};
-use crate::limits::AGREEMENT_VERSIONS_MAX;
+use crate::limits::{AGREEMENT_VERSIONS_MAX, PROPOSAL_MS_MAX};
 use crate::money::Currency;
 use crate::name::Name;
 use crate::refusal::refusals;
 use crate::time::{Span, UtcMs};
 
 pub mod terms;
+mod title;
+
+use title::check_grant;
 
 pub use terms::{
     Cap, Exclusivity, Grant, GrantAsset, GrantRef, Kind, OnExcess, Payment, Royalty, Terms, TermsError,
 };
+pub use title::grant_on;
 
 /// Proposes an agreement; the proposer thereby signs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +41,7 @@ pub struct Propose {
     pub terms: Terms,
     /// What the salts of the terms tree are derived from; random.
     pub salt: Salt,
-    /// When the proposal lapses if it is not signed by all, if ever.
+    /// When the proposal lapses if it is not signed by all; 90 days later at most.
     pub deadline: Option<UtcMs>,
 }
 
@@ -65,7 +69,7 @@ pub struct Amend {
     pub terms: Terms,
     /// What the salts of the terms tree are derived from; random.
     pub salt: Salt,
-    /// When the proposal lapses if it is not signed by all, if ever.
+    /// When the proposal lapses if it is not signed by all; 90 days later at most.
     pub deadline: Option<UtcMs>,
 }
 
@@ -330,6 +334,7 @@ fn new_version(
     if deadline.is_some_and(|deadline| deadline <= at.time) {
         return Err(AgreementError::Deadline.into());
     }
+    let latest = at.time.plus_ms(PROPOSAL_MS_MAX);
     for party in &terms.parties {
         member::active(ledger, party.member)?;
     }
@@ -342,7 +347,8 @@ fn new_version(
         terms_hash: terms.root(&salt, previous.as_ref()),
         previous,
         signed_by: vec![at.member],
-        deadline,
+        // Nothing waits for ever: a version that does keeps all others out.
+        deadline: Some(deadline.map_or(latest, |deadline| deadline.min(latest))),
         status: Status::Proposed,
         since: at.height,
     })
@@ -350,49 +356,6 @@ fn new_version(
 
 fn require_party(terms: &Terms, member: MemberId) -> Result<(), AgreementError> {
     terms.party(member).map(|_| ()).ok_or(AgreementError::NotParty { member })
-}
-
-/// The granted assets exist, and the licensor may license them: as controller, or by an
-/// upstream grant that lets it sublicense and covers what it grants on.
-fn check_grant(ledger: &Ledger, terms: &Terms, grant: &Grant) -> Result<(), AgreementError> {
-    for granted in &grant.assets {
-        let id = granted.asset;
-        let asset = ledger.assets.get(&id).ok_or(AgreementError::AssetUnknown { asset: id })?;
-        for version in &granted.versions {
-            if ledger.versions.get(version).is_none_or(|known| known.published.asset != id) {
-                return Err(AgreementError::VersionForeign { version: *version });
-            }
-        }
-        if asset.controller == grant.licensor {
-            continue;
-        }
-        let upstream = terms.upstream.iter().filter_map(|known| live_grant(ledger, known, grant.licensor));
-        let mut relied_on = upstream.filter(|held| may_sublicense(held, granted)).peekable();
-        if relied_on.peek().is_none() {
-            return Err(AgreementError::NotOwner { asset: id });
-        }
-        if !relied_on.any(|held| held.covers_use(grant)) {
-            return Err(AgreementError::SubExceeds { asset: id });
-        }
-    }
-    Ok(())
-}
-
-/// Whether a grant lets its licensees sublicense these versions of an asset.
-fn may_sublicense(held: &Grant, granted: &GrantAsset) -> bool {
-    let covers = |held: &GrantAsset| {
-        let listed = |version| held.versions.contains(version);
-        let all = held.versions.is_empty();
-        held.asset == granted.asset
-            && (all || (!granted.versions.is_empty() && granted.versions.iter().all(listed)))
-    };
-    held.is_sublicensable() && held.assets.iter().any(covers)
-}
-
-/// The grant, if its agreement is still in force and it is this member's.
-fn live_grant<'a>(ledger: &'a Ledger, wanted: &GrantRef, licensee: MemberId) -> Option<&'a Grant> {
-    let held = ledger.agreements.get(&wanted.agreement)?.in_force.last()?;
-    granted_to(ledger, wanted, licensee).filter(|_| held.span.until > ledger.time())
 }
 
 fn version(ledger: &Ledger, id: Id, number: u32) -> Result<&AgreementVersion, AgreementError> {
@@ -512,26 +475,4 @@ fn set_status(ledger: &mut Ledger, id: Id, number: u32, status: Status) {
 pub fn terms_at(ledger: &Ledger, agreement: Id, at: UtcMs) -> Option<(u32, &Terms)> {
     let held = ledger.agreements.get(&agreement)?.version_at(at)?;
     Some((held.version, &ledger.terms.get(&(agreement, held.version))?.terms))
-}
-
-/// The grant, if it is in an agreement that was ever in force and names this member
-/// among its licensees.
-fn granted_to<'a>(ledger: &'a Ledger, wanted: &GrantRef, licensee: MemberId) -> Option<&'a Grant> {
-    let agreement = ledger.agreements.get(&wanted.agreement)?;
-    let number = agreement.in_force.last()?.version;
-    let terms = &ledger.terms.get(&(wanted.agreement, number))?.terms;
-    let grant = terms.grants.get(usize::from(wanted.grant))?;
-    (grant.licenses(licensee) && terms.party(licensee).is_some()).then_some(grant)
-}
-
-/// The same, if it also covers this asset version.
-#[must_use]
-pub fn grant_on<'a>(
-    ledger: &'a Ledger,
-    wanted: &GrantRef,
-    version: Id,
-    licensee: MemberId,
-) -> Option<&'a Grant> {
-    let asset = ledger.versions.get(&version)?.published.asset;
-    granted_to(ledger, wanted, licensee).filter(|grant| grant.covers_asset(asset, version))
 }

@@ -151,6 +151,7 @@ fn children_of(ledger: &Ledger, parent: Id) -> impl Iterator<Item = Id> + use<'_
 pub(super) fn declare(ledger: &mut Ledger, at: &At, deed: &DeclareLineage) -> Result<(), Refusal> {
     let asset = version(ledger, deed.child)?.published.asset;
     asset::controlled(ledger, at.member, asset)?;
+    check_share(ledger, at)?;
     let effect = weigh(ledger, at, deed)?;
     if effect.needed.iter().all(|member| *member == at.member) {
         return bind(ledger, deed.child, effect);
@@ -201,13 +202,17 @@ fn reweigh(ledger: &mut Ledger, at: &At, change: &LineageChange) -> Result<Effec
     Ok(effect)
 }
 
-/// Weighs a declaration, and counts the work as that of the member that asks for it.
-fn weigh(ledger: &mut Ledger, at: &At, deed: &DeclareLineage) -> Result<Effect, Refusal> {
+/// Whether a member may begin to weigh a declaration in this block. Asked once for each
+/// entry, which then ends what it began: no declaration is too large for its share.
+pub(super) fn check_share(ledger: &Ledger, at: &At) -> Result<(), LineageError> {
     let members = ledger.members.len().max(1);
     let share = LINEAGE_STEPS_PER_BLOCK_MAX.checked_div(members).unwrap_or(0).max(1);
-    if ledger.lineage_steps.get(&at.member).is_some_and(|spent| *spent >= share) {
-        return Err(LineageError::Busy.into());
-    }
+    let spent = ledger.lineage_steps.get(&at.member).copied().unwrap_or(0);
+    if spent < share { Ok(()) } else { Err(LineageError::Busy) }
+}
+
+/// Weighs a declaration, and counts the work as that of the member that asks for it.
+fn weigh(ledger: &mut Ledger, at: &At, deed: &DeclareLineage) -> Result<Effect, Refusal> {
     let mut steps = 0;
     let effect = effect_of(ledger, at, deed, &mut steps);
     let spent = ledger.lineage_steps.entry(at.member).or_default();

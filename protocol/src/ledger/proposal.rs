@@ -77,6 +77,9 @@ pub(super) fn approve(ledger: &mut Ledger, at: &At, deed: Approve) -> Result<(),
     if proposal.enacted.is_some() {
         return Err(ProposalError::Done.into());
     }
+    if matches!(proposal.change, Change::Lineage(_)) {
+        lineage::check_share(ledger, at)?;
+    }
     let needed = Needed::by(ledger, at, &proposal.change)?;
     if !needed.has_say(ledger, at.member) {
         return Err(ProposalError::NoSay { member: at.member }.into());

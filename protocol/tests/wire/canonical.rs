@@ -14,7 +14,7 @@ use syngraph_protocol::genesis::{Charter, Genesis};
 use syngraph_protocol::ids::Signature;
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Outcome;
-use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, Terms};
+use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, Pin, Terms};
 use syngraph_protocol::ledger::asset::{Asset, Version};
 use syngraph_protocol::ledger::equivocation::{Equivocation, Evidence, Offence};
 use syngraph_protocol::ledger::finding::Finding;
@@ -143,6 +143,7 @@ all_types! {
     terms: Terms,
     agreement: Agreement,
     agreement_version: AgreementVersion,
+    pin: Pin,
     metered: Metered,
     total: Total,
     event_day: EventDay,

@@ -17,7 +17,7 @@ use syngraph_protocol::ledger::agreement::*;
 use syngraph_protocol::ledger::asset::*;
 use syngraph_protocol::ledger::equivocation::{Equivocation, Evidence, Offence, ReportEquivocation};
 use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
-use syngraph_protocol::ledger::lineage::{DeclareLineage, Link, Parent, Relation};
+use syngraph_protocol::ledger::lineage::{DeclareLineage, LineageChange, Link, Parent, Relation};
 use syngraph_protocol::ledger::member::*;
 use syngraph_protocol::ledger::params::{Fee, Params};
 use syngraph_protocol::ledger::period::*;
@@ -272,7 +272,8 @@ records! {
     GrantRef { agreement, grant }
     Parent { version, relation, material, grant }
     DeclareLineage { child, parents }
-    Link { parent, royalty, from, since }
+    Link { parent, royalty, from, since, binds }
+    LineageChange { declared, royalties, absolute }
     Span { from, until }
     Territory { world, include, exclude }
     Party { member, role }
@@ -291,6 +292,7 @@ records! {
     Countersign { agreement, version, terms_hash }
     Amend { agreement, previous, terms, salt, deadline }
     InForce { version, span }
+    Pin { payer, grant, meter, currency }
     Agreement { proposer, since, versions, current, status, in_force }
     AgreementVersion { terms, salt, terms_hash, previous, signed_by, deadline, status, since }
     UsageContext { agreement, grant, version, act, purpose, territory, meter, payer }
@@ -392,7 +394,7 @@ choices! {
     Evidence { ; Entries Votes Proposals }
     KeyPurpose { Root Validator Transport Journal; App }
     MemberStatus { Active Suspended Removed }
-    Change { ; AdmitMember Split }
+    Change { ; AdmitMember Split Lineage }
     AssetClass {
         Dataset Algorithm Model Adapter Pool Output EvaluationSet TrainingProcedure Document
     }

@@ -16,11 +16,11 @@ use syngraph_protocol::crypto::Domain;
 use syngraph_protocol::entry::{SignedEntry, VerifiedEntry};
 use syngraph_protocol::ids::{Height, Seq};
 use syngraph_protocol::journal::Tip;
-use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, InForce, Status};
+use syngraph_protocol::ledger::agreement::{Agreement, AgreementVersion, InForce, Pin, Royalty, Status};
 use syngraph_protocol::ledger::asset::{Asset, Split, SplitChange, Version};
 use syngraph_protocol::ledger::equivocation::{Equivocation, Offence};
 use syngraph_protocol::ledger::finding::{Finding, Severity, Subject};
-use syngraph_protocol::ledger::lineage::Link;
+use syngraph_protocol::ledger::lineage::{LineageChange, Link};
 use syngraph_protocol::ledger::member::{Key, KeyPurpose, Member, MemberStatus};
 use syngraph_protocol::ledger::period::{Accrual, Carried, Due, Line, LineTotal, Period};
 use syngraph_protocol::ledger::proposal::{Change, Proposal};
@@ -28,7 +28,7 @@ use syngraph_protocol::ledger::royalty::waterfall::Share;
 use syngraph_protocol::ledger::usage::event_ids::EventDay;
 use syngraph_protocol::ledger::usage::{MeterKey, Metered, Total};
 use syngraph_protocol::ledger::{Journal, Outcome, Record, RefusedRows, StateChange, state_key};
-use syngraph_protocol::money::{Micro, Minor};
+use syngraph_protocol::money::{Micro, Minor, Ppm};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::Span;
 
@@ -207,7 +207,13 @@ fn members_and_assets() {
     let tip = Tip { next: Seq::new(301), last: syngraph_protocol::ids::EntryId::from_bytes([0x81; 32]) };
     assert_eq!(decode::<Tip>(&encode(&tip), 64), Ok(tip));
     shelf.record("journal", &key(5).public(), &Journal(tip));
+    let declared = LineageChange {
+        declared: lineage(),
+        royalties: vec![Royalty::Relative(Ppm::new(50_000))],
+        absolute: Ppm::new(250_000),
+    };
     for (name, change) in [
+        ("lineage", Change::Lineage(declared)),
         ("admission", Change::AdmitMember(profile())),
         ("split", Change::Split(SplitChange { asset: id(0x82), owners: owners(), initial: true })),
     ] {
@@ -231,8 +237,8 @@ fn members_and_assets() {
     };
     shelf.record("asset", &id(0x84), &asset);
     shelf.record("version", &id(0x85), &Version { published: publish(), since, metered: true });
-    let royalty = syngraph_protocol::ledger::agreement::Royalty::Absolute(syngraph_protocol::money::Ppm::ONE);
-    let link = Link { parent: parent(), royalty, from: Some(month()), since };
+    let royalty = Royalty::Absolute(Ppm::ONE);
+    let link = Link { parent: parent(), royalty, from: Some(month()), since, binds: true };
     shelf.record("link", &(id(0x86), parent().version), &link);
     shelf.close();
 }
@@ -264,6 +270,9 @@ fn agreements_and_usage() {
     };
     shelf.record("version", &(id(0x90), 2), &version);
     let meter = || syngraph_protocol::codes::Meter::new("tokens.out");
+    let currency = "EUR".parse().expect("a currency");
+    let pin = Pin { payer: member(2), grant: 1, meter: meter(), currency };
+    shelf.record("pin", &(id(0x90), Name::new("tokens")), &pin);
     let key = MeterKey {
         month: month(),
         agreement: id(0x90),
@@ -312,7 +321,7 @@ fn money() {
         quantity: 41_234_567,
         versions: vec![(id(0xa2), 41_234_567)],
         charge: Micro::new(5_625_601_650),
-        multiplier: Some(syngraph_protocol::money::Ppm::new(1_100_000)),
+        multiplier: Some(Ppm::new(1_100_000)),
         recouped: Micro::new(1),
         shares: vec![
             Share { member: member(0), micros: Micro::new(i128::MAX) },

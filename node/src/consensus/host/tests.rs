@@ -1,10 +1,10 @@
 use super::*;
-use crate::consensus::context::{Address, Vote};
-use crate::consensus::tests::{NETWORK, block, peer, voters};
-use arc_malachitebft_app::engine::util::events::TxEvent;
-use arc_malachitebft_core_types::{CommitCertificate, NilOrVal, Round, SignedMessage, VoteType};
+use crate::consensus::context::Address;
+use crate::consensus::tests::{NETWORK, block, peer, roster, vote, voters};
+use arc_malachitebft_app::types::MisbehaviorEvidence;
+use arc_malachitebft_core_types::{CommitCertificate, Round};
 use std::time::Duration;
-use syngraph_protocol::ids::{BlockId, Signature};
+use syngraph_protocol::ids::BlockId;
 use tokio::sync::oneshot;
 
 const BLOCK: BlockId = BlockId::from_bytes([3; 32]);
@@ -17,8 +17,10 @@ fn height(number: u64) -> Height {
 fn host() -> (HostState, mpsc::Receiver<Event>) {
     let (events, application) = mpsc::channel(EVENTS_MAX);
     let timeouts = LinearTimeouts::default();
-    let height = Arc::new(AtomicU64::new(0));
-    (HostState { network: NETWORK, timeouts, parts: PartStreams::new(), events, height }, application)
+    let roster = roster(&[0, 1, 2, 3]);
+    let view = View::new(NETWORK, roster.clone(), ids::Height::new(6));
+    let parts = PartStreams::new(roster.clone());
+    (HostState { network: NETWORK, timeouts, parts, events, roster, view }, application)
 }
 
 /// Hands the host a question and gives the event it becomes, with the engine's end of the reply.
@@ -123,19 +125,25 @@ fn vote_extensions_are_refused_on_the_spot() {
     assert!(matches!(&answers[..], [(Address(member), Err(_))] if member.get() == 2));
 }
 
+/// A block for height 7 in parts, as the one whose turn it is in a round publishes it.
+fn publish(host: &mut HostState, round: u32, block: &Block) {
+    let (name, proposer) = (round.to_be_bytes(), (7 + round) % 4);
+    let stream = arc_malachitebft_app::streaming::StreamId::new(Bytes::copy_from_slice(&name));
+    let parts = super::super::parts::cut(ids::Height::new(7), round, MemberId::new(proposer), block);
+    for (sequence, part) in (0..).zip(parts) {
+        let content = arc_malachitebft_app::streaming::StreamContent::Data(part);
+        host.receive(peer(1), Some(peer(proposer)), StreamMessage::new(stream.clone(), sequence, content));
+    }
+}
+
 #[test]
 fn what_peers_send_leaves_room_for_the_engines_questions() {
     let (mut host, mut application) = host();
-    host.parts.advance(ids::Height::new(7));
-    for n in 0..EVENTS_MAX as u64 {
-        let number = u32::try_from(n).expect("few");
-        let block = block(ids::Height::new(7));
-        let stream = arc_malachitebft_app::streaming::StreamId::new(Bytes::copy_from_slice(&n.to_be_bytes()));
-        let parts = super::super::parts::cut(ids::Height::new(7), number, MemberId::new(2), &block);
-        for (sequence, part) in (0..).zip(parts) {
-            let content = arc_malachitebft_app::streaming::StreamContent::Data(part);
-            host.receive(peer(1), None, StreamMessage::new(stream.clone(), sequence, content));
-        }
+    let block = block(ids::Height::new(7));
+    host.roster.begin(ids::Height::new(7), &voters(4));
+    for round in 0..EVENTS_MAX as u32 {
+        host.parts.advance(ids::Height::new(7), round);
+        publish(&mut host, round, &block);
     }
     let mut questions = 0;
     while host.emit(Event::PeerStarted { height: ids::Height::new(8) }).is_ok() {
@@ -148,6 +156,12 @@ fn what_peers_send_leaves_room_for_the_engines_questions() {
         proposals += 1;
     }
     assert_eq!(proposals as usize, EVENTS_MAX - EVENTS_RESERVED);
+    while application.try_recv().is_ok() {}
+    let last = EVENTS_MAX as u32 - 1;
+    publish(&mut host, last, &block);
+    let again = std::iter::from_fn(|| application.try_recv().ok());
+    let again = again.filter(|event| matches!(event, Event::Proposal { round, .. } if *round == last));
+    assert_eq!(again.count(), 1, "what was dropped may come again");
 }
 
 #[test]
@@ -164,21 +178,31 @@ fn the_host_fails_when_nobody_listens_or_the_engine_contradicts_itself() {
     assert!(host.handle(HostMsg::GetHistoryMinHeight { reply_to: port.into() }).is_err());
 }
 
-#[tokio::test]
-async fn a_peer_that_has_gone_on_is_reported_once_per_height() {
-    let (sender, engine) = (TxEvent::<Context>::new(), Arc::new(AtomicU64::new(7)));
-    let (events, mut application) = mpsc::channel(EVENTS_MAX);
-    let watch = tokio::spawn(watch_peers(sender.subscribe(), engine.clone(), events));
-    let receive = |number| {
-        let (kind, round, value) = (VoteType::Prevote, Round::new(0), NilOrVal::Nil);
-        let vote = Vote { kind, height: height(number), round, value, voter: Address(MemberId::new(2)) };
-        let vote = SignedMessage::new(vote, Signature::from_bytes([0; 64]));
-        sender.send(|| events::Event::Received(SignedConsensusMsg::Vote(vote)));
+#[test]
+fn peers_that_have_gone_on_are_reported_after_the_question() {
+    let (mut host, mut application) = host();
+    let certificate = CommitCertificate::new(height(7), Round::new(0), Value(BLOCK), Vec::new());
+    let finalized = |port: oneshot::Sender<Next<Context>>| HostMsg::Finalized {
+        certificate: certificate.clone(),
+        extensions: arc_malachitebft_core_types::VoteExtensions::new(Vec::new()),
+        evidence: MisbehaviorEvidence { proposals: Default::default(), votes: Default::default() },
+        reply_to: port.into(),
     };
-    [7, 8, 8, 9, u64::MAX, 8].into_iter().for_each(receive);
-    drop(sender);
-    watch.await.expect("ends with the engine");
-    let Some(Event::PeerStarted { height: told }) = application.recv().await else { panic!("told") };
-    assert_eq!(told.get(), 8);
-    assert!(application.recv().await.is_none());
+    let (port, _engine) = oneshot::channel();
+    host.handle(HostMsg::ConsensusReady { reply_to: port.into() }).expect("the application listens");
+    let Ok(Event::Ready { reply }) = application.try_recv() else { panic!("asked") };
+    // While it waits for its first height, the engine hears nothing of this.
+    host.view.hear(vote(3, 7, 0));
+    host.view.tell(&host.events);
+    host.view.tell(&host.events);
+    assert!(matches!(application.try_recv(), Ok(Event::PeerStarted { height }) if height.get() == 7));
+    reply.send(Start { height: ids::Height::new(7), voters: voters(4) });
+    host.view.hear(vote(3, 8, 0));
+    host.view.tell(&host.events);
+    assert!(application.try_recv().is_err(), "once, and not while height 7 is under way");
+    let (port, _engine) = oneshot::channel();
+    host.handle(finalized(port)).expect("the application listens");
+    assert!(matches!(application.try_recv(), Ok(Event::Finalized { .. })));
+    assert!(matches!(application.try_recv(), Ok(Event::PeerStarted { height }) if height.get() == 8));
+    assert!(application.try_recv().is_err());
 }

@@ -153,3 +153,19 @@ fn what_a_sublicence_relies_on_is_there_when_the_last_one_signs() {
     let sign = Countersign { agreement, version: 1, terms_hash };
     assert_eq!(world.act(2, Deed::Countersign(sign)), Err("AGR-NOT-OWNER".into()));
 }
+
+#[test]
+fn no_proposal_keeps_others_out_for_ever() {
+    for deadline in [None, Some(UtcMs::OPEN)] {
+        let mut world = World::new();
+        let (agreement, _) = licensed(&mut world);
+        let first = world.ledger.terms.get(&(agreement, 1)).expect("version 1").clone();
+        let (terms, previous) = (first.terms, first.terms_hash);
+        world
+            .act(2, Deed::Amend(Amend { agreement, previous, terms, salt: SALT, deadline }))
+            .expect("proposed");
+        assert_eq!(amend(&mut world, agreement, |terms| terms.due_days = 1), Err("AGR-PENDING".into()));
+        world.time = world.time.plus_ms(crate::limits::PROPOSAL_MS_MAX);
+        amend(&mut world, agreement, |terms| terms.due_days = 1).expect("the other lapsed");
+    }
+}

@@ -189,3 +189,29 @@ fn a_member_walks_through_its_share_of_lineage_and_no_more() {
     world.act(0, Deed::DeclareLineage(deed)).expect("another block, another share");
     assert_eq!(world.ledger.lineage_steps.get(&member(0)), Some(&1));
 }
+
+#[test]
+fn no_declaration_is_too_large_for_a_share() {
+    let mut world = World::new();
+    let (data, origin) = world.asset(1, AssetClass::Dataset, "D1");
+    let (_, child) = owned(&mut world, &[(0, 1), (2, 1)]);
+    let tenth = Royalty::Relative(Ppm::new(100_000));
+    let grant = agree(&mut world, 1, 0, training(1, 0, data, tenth)).expect("agreed");
+    let Deed::DeclareLineage(deed) = declare(child, origin, Some(grant)) else { panic!("a declaration") };
+    let at = |number| At {
+        height: world.ledger.height(),
+        time: world.time,
+        entry: EntryId::from_bytes([1; 32]),
+        member: member(number),
+    };
+    let (declarer, owner) = (at(0), at(2));
+    for number in [0, 2] {
+        let nearly = crate::limits::LINEAGE_STEPS_PER_BLOCK_MAX / 3 - 1;
+        world.ledger.lineage_steps.insert(member(number), nearly);
+    }
+    // Declaring and approving weigh twice each.
+    lineage::declare(&mut world.ledger, &declarer, &deed).expect("proposed");
+    let approve = proposal::Approve { proposal: declarer.id() };
+    proposal::approve(&mut world.ledger, &owner, approve).expect("enacted");
+    assert!(world.ledger.lineage.contains(&(child, origin)));
+}
