@@ -8,18 +8,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde_json::Value;
-use syngraph_client::api::Node as Api;
-use syngraph_client::archive::export;
-use syngraph_client::audit::{Verdict, audit};
-use syngraph_client::key::Key;
-use syngraph_client::submit::{Client, Options};
-use syngraph_client::usage::import::{ImportReport, import_csv};
-use syngraph_protocol::entry::Deed;
-use syngraph_protocol::ledger::period::ClosePeriod;
 use syngraph_tests::binaries::Program;
+use syngraph_tests::books::{balance, import, took_everything};
 use syngraph_tests::consortium::{ASTER, BIRCH, CEDAR, Consortium};
 use syngraph_tests::files::{Trace, below, trace};
-use syngraph_tests::licence::{Licensed, MONTH, import_args, license};
+use syngraph_tests::licence::{Licensed, import_args, license};
 use syngraph_tests::node::Node;
 use syngraph_tests::process::Process;
 use syngraph_tests::tool::{syngraph, with};
@@ -88,44 +81,11 @@ impl Scene {
         self.consortium.start()
     }
 
-    /// Every row is there once: in the counters, in the money, and in the history.
     fn settle(&self, node: Node) {
-        assert_eq!(node.status().rows_sealed, self.trace.rows);
-        let month = MONTH.parse().expect("a month");
-        let mut birch = self.consortium.root(BIRCH);
-        node.act(&mut birch, Deed::ClosePeriod(ClosePeriod { month }));
-        let statement = node.must_get(&format!("/v1/statements/{MONTH}"));
-        let [line] = statement["lines"].as_array().expect("lines").as_slice() else { panic!("{statement}") };
-        assert_eq!(line["quantity"], self.trace.quantity.to_string(), "{line}");
-        assert_eq!(
-            (&line["held"], &line["agreement"]),
-            (&Value::Null, &Value::from(self.licensed.agreement.to_string()))
-        );
-        assert_eq!(node.must_get("/v1/findings")["items"], Value::Array(Vec::new()));
-        let archive = self.consortium.folder().join("archive");
-        block_on(export(&node.api(), &archive, None, &mut |_| {})).expect("the history is exported");
-        let report =
-            audit(&archive, &self.consortium.genesis, &mut |_| {}).expect("there is something to audit");
-        assert_eq!((report.verdict, &report.error), (Verdict::Ok, &None));
-        assert_eq!((report.rows, (report.height, report.state_root)), (self.trace.rows, node.state()));
+        let figures = (self.trace.rows, self.trace.quantity);
+        balance(&self.consortium, &node, &self.licensed, &mut self.consortium.root(BIRCH), figures);
         node.stop();
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.expect("the system gives threads").block_on(future)
-}
-
-/// Imports a trace with the SDK, however long the node takes.
-fn import(api: Api, scene: &Scene) -> ImportReport {
-    let key = Key::load(&scene.key).expect("a key was stored");
-    block_on(async {
-        let client = Client::open(api, &key, &Options::beside(&scene.key)).expect("a new outbox");
-        let report = import_csv(&client, &scene.trace.path, &scene.licensed.mapping(), &mut |_| {}).await;
-        client.close().await;
-        report.expect("the import ends")
-    })
 }
 
 #[test]
@@ -134,15 +94,14 @@ fn an_import_survives_the_death_of_its_node() {
     let node = thread::scope(|scope| {
         let api = node.api();
         let mut node = node;
-        let importing = scope.spawn(|| import(api, &scene));
+        let (key, trace, mapping) = (&scene.key, &scene.trace.path, scene.licensed.mapping());
+        let importing = scope.spawn(move || import(api, key, trace, &mapping));
         for kill in 1..=kills() {
             scene.moment(&node, kill);
             node = scene.crash(node);
         }
         let report = importing.join().expect("the importing thread ends");
-        assert_eq!((report.rows_read, report.rows_new), (rows(), rows()));
-        assert_eq!((report.rows_duplicate, report.rows_flagged, report.rows_refused_total), (0, 0, 0));
-        assert_eq!(report.quantity, scene.trace.quantity.to_string());
+        took_everything(&report, &scene.trace);
         node
     });
     scene.settle(node);

@@ -2,10 +2,16 @@
 
 mod agreement;
 mod archive;
+mod catch_up;
 mod ceremony;
+mod consortium;
 mod crash;
 mod demo;
 mod doors;
+mod equivocation;
+mod failover;
 mod import;
+mod quorum;
 mod recovery;
+mod strangers;
 mod tidy;

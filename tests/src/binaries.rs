@@ -1,6 +1,6 @@
 //! The programs under test, built once for a run of the tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -11,12 +11,15 @@ pub enum Program {
     Node,
     /// `syngraph`, everybody else's tool.
     Tool,
+    /// `syngraphd` with the node's feature `byzantine`, which lies if `SYNGRAPH_BYZANTINE`
+    /// says how.
+    Byzantine,
 }
 
 impl Program {
     const fn name(self) -> &'static str {
         match self {
-            Self::Node => "syngraphd",
+            Self::Node | Self::Byzantine => "syngraphd",
             Self::Tool => "syngraph",
         }
     }
@@ -26,9 +29,13 @@ impl Program {
     /// # Panics
     /// If it does not build.
     pub fn path(self) -> PathBuf {
-        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        let path =
-            FOLDER.get_or_init(build).join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
+        static HONEST: OnceLock<PathBuf> = OnceLock::new();
+        static BYZANTINE: OnceLock<PathBuf> = OnceLock::new();
+        let folder = match self {
+            Self::Node | Self::Tool => HONEST.get_or_init(build),
+            Self::Byzantine => BYZANTINE.get_or_init(build_byzantine),
+        };
+        let path = folder.join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
         assert!(path.is_file(), "{} was built elsewhere", path.display());
         path
     }
@@ -52,8 +59,39 @@ impl Program {
 /// they themselves are left to build. What cargo tells a test about itself is taken away:
 /// build scripts that look at it would run again, and half of the packages with them.
 fn build() -> PathBuf {
+    cargo(&["--bins", "--test", "it"]);
+    profile_folder()
+}
+
+/// Builds the node that may lie, and gives its folder: one of its own, so that nobody runs
+/// it for an honest one. What cargo makes on the way stays where it is made for the honest
+/// one, so that only the node's own crate is built again; a cargo that knows no `build-dir`
+/// takes longer. The test of one crate is named because tests decide on features.
+fn build_byzantine() -> PathBuf {
+    let shared = target_folder();
+    let own = shared.join("byzantine");
+    let path = |path: &Path| path.to_str().expect("cargo's paths are UTF-8").to_owned();
+    let build_dir = format!("build.build-dir={:?}", path(&shared));
+    cargo(&[
+        "--bin",
+        "syngraphd",
+        "--test",
+        "wire",
+        "--features",
+        "syngraph-node/byzantine",
+        "--config",
+        &build_dir,
+        "--target-dir",
+        &path(&own),
+    ]);
+    let profile = profile_folder();
+    own.join(profile.file_name().expect("a profile's folder has a name"))
+}
+
+/// Builds something of the workspace in the profile that the tests were built in.
+fn cargo(what: &[&str]) {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet", "--workspace", "--bins", "--tests"]);
+    command.args(["build", "--quiet", "--workspace"]).args(what);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
@@ -63,7 +101,12 @@ fn build() -> PathBuf {
     }
     let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
     assert!(status.success(), "the programs do not build");
-    profile_folder()
+}
+
+/// The folder of all profiles.
+fn target_folder() -> PathBuf {
+    let profile = profile_folder();
+    profile.parent().expect("a profile's folder is in one for all").to_owned()
 }
 
 /// Whether cargo sets the variable for a test that it runs, and not somebody for cargo.

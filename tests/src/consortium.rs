@@ -1,11 +1,15 @@
-//! Founding a small consortium: its keys, its genesis and the directory of its one node.
+//! Founding a small consortium: its keys, its genesis and the directories of its nodes.
+//!
+//! *Deliberately absent:* processes. `node` runs one of the nodes, `cluster` all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use syngraph_config::genesis::to_toml;
 use syngraph_config::key::Key;
-use syngraph_config::node::{ConsensusConfig, HttpConfig, NodeConfig, NodeDir, PeersConfig, commented};
+use syngraph_config::node::{
+    ConsensusConfig, HttpConfig, NodeConfig, NodeDir, PeerConfig, PeersConfig, commented,
+};
 use syngraph_protocol::codes::Place;
 use syngraph_protocol::entry::Deed;
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION, Genesis};
@@ -20,20 +24,28 @@ use crate::node::Node;
 use crate::ports;
 use crate::signer::{Signer, now};
 
-/// Runs the node and holds all voting power; licenses its model to others.
+/// Runs the node and holds all voting power where there is one node; licenses its model to
+/// others.
 pub const ASTER: MemberId = MemberId::new(0);
 /// A member.
 pub const BIRCH: MemberId = MemberId::new(1);
 /// A member that uses the model of Aster.
 pub const CEDAR: MemberId = MemberId::new(2);
+/// A member where there are four nodes.
+pub const DAHLIA: MemberId = MemberId::new(3);
+
+/// Who runs nodes where there are four.
+pub const FOUR: [MemberId; 4] = [ASTER, BIRCH, CEDAR, DAHLIA];
 
 /// Their names, in order of their ids.
-const CAST: [&str; 3] = ["Aster", "Birch", "Cedar"];
+const CAST: [&str; 4] = ["Aster", "Birch", "Cedar", "Dahlia"];
 
 /// A founded consortium in a temporary folder.
 #[derive(Debug)]
 pub struct Consortium {
     folder: TempDir,
+    /// How many members run a node: the first ones.
+    nodes: usize,
     /// The founding document, signed by all.
     pub genesis: Genesis,
 }
@@ -55,18 +67,31 @@ impl Consortium {
         Self::found_with(params())
     }
 
-    /// Founds a consortium with these parameters.
+    /// Founds a consortium of three members with these parameters; the first has a node.
     ///
     /// # Panics
     /// If its files cannot be written.
     #[must_use]
     pub fn found_with(params: Params) -> Self {
+        Self::found_of(3, 1, params)
+    }
+
+    /// Founds a consortium of four members that have a node and one vote each.
+    ///
+    /// # Panics
+    /// If its files cannot be written.
+    #[must_use]
+    pub fn found_four(params: Params) -> Self {
+        Self::found_of(4, 4, params)
+    }
+
+    fn found_of(members: usize, nodes: usize, params: Params) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let roots = CAST.map(|name| new_key(&home(folder.path(), name), "root"));
-        let node = node_keys(&home(folder.path(), CAST[0]));
-        let founder = |(name, root): (&str, &Key)| {
-            let node = (name == CAST[0]).then_some(node);
-            let (name, jurisdiction) = (Name::new(name), Place::new("DE"));
+        let cast = &CAST[..members];
+        let roots: Vec<_> = cast.iter().map(|name| new_key(&home(folder.path(), name), "root")).collect();
+        let founder = |(position, root): (usize, &Key)| {
+            let node = (position < nodes).then(|| node_keys(&home(folder.path(), cast[position])));
+            let (name, jurisdiction) = (Name::new(cast[position]), Place::new("DE"));
             let profile = MemberProfile { name, jurisdiction, root: root.public(), node };
             Founder { power: u64::from(node.is_some()), profile }
         };
@@ -75,33 +100,48 @@ impl Consortium {
             name: Name::new("Test consortium"),
             time: now(),
             params,
-            members: CAST.into_iter().zip(&roots).map(founder).collect(),
+            members: roots.iter().enumerate().map(founder).collect(),
         };
         let signatures = roots.iter().map(|root| charter.sign(root.secret())).collect();
-        let consortium = Self { folder, genesis: Genesis { charter, signatures } };
+        let consortium = Self { folder, nodes, genesis: Genesis { charter, signatures } };
         consortium.write();
         consortium
     }
 
     fn write(&self) {
-        let [http, consensus] = ports::free();
-        let config = NodeConfig {
-            name: "aster-1".into(),
-            http: HttpConfig { listen: http },
-            consensus: ConsensusConfig { listen: consensus, ..ConsensusConfig::default() },
-            peers: PeersConfig::default(),
-            peer: Vec::new(),
-        };
-        let node = NodeDir::new(self.dir());
         let genesis = to_toml(&self.genesis).expect("a genesis of known types");
-        let files = [
-            (node.config(), commented(&config)),
-            (node.genesis(), genesis.clone()),
-            (self.genesis_path(), genesis),
-        ];
-        for (path, text) in files {
-            fs::write(path, text).expect("a file is written");
+        let write = |path: PathBuf, text: &str| fs::write(path, text).expect("a file is written");
+        write(self.genesis_path(), &genesis);
+        for (dir, config) in self.dirs().into_iter().zip(self.configs()) {
+            let node = NodeDir::new(dir);
+            write(node.config(), &commented(&config));
+            write(node.genesis(), &genesis);
         }
+    }
+
+    /// Every node's configuration: it knows all others.
+    fn configs(&self) -> Vec<NodeConfig> {
+        let ports: Vec<[_; 3]> = (0..self.nodes).map(|_| ports::free()).collect();
+        let node_of = |position: usize| {
+            let profile = &self.genesis.charter.members[position].profile;
+            profile.node.expect("the first members have nodes")
+        };
+        let peer = |position: usize| {
+            let [_, consensus, peers] = ports[position].map(|address| address.to_string());
+            let transport = node_of(position).transport;
+            PeerConfig { name: CAST[position].into(), transport, peers, consensus }
+        };
+        let config = |own: usize| {
+            let [http, consensus, peers] = ports[own];
+            NodeConfig {
+                name: format!("{}-1", CAST[own].to_lowercase()),
+                http: HttpConfig { listen: http },
+                consensus: ConsensusConfig { listen: consensus, ..ConsensusConfig::default() },
+                peers: PeersConfig { listen: peers, ..PeersConfig::default() },
+                peer: (0..self.nodes).filter(|other| *other != own).map(peer).collect(),
+            }
+        };
+        (0..self.nodes).map(config).collect()
     }
 
     /// The temporary folder, for a test's own files.
@@ -110,10 +150,25 @@ impl Consortium {
         self.folder.path()
     }
 
-    /// The data directory of the node.
+    /// The data directory of the first node.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        home(self.folder(), CAST[0]).path().to_owned()
+        self.home(ASTER).path().to_owned()
+    }
+
+    /// The data directories of all nodes, by member.
+    #[must_use]
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        CAST[..self.nodes].iter().map(|name| home(self.folder(), name).path().to_owned()).collect()
+    }
+
+    /// Where a member's files lie.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[must_use]
+    pub fn home(&self, member: MemberId) -> NodeDir {
+        home(self.folder(), CAST[position(member)])
     }
 
     /// The founding document, apart from the node's copy.
@@ -163,8 +218,7 @@ impl Consortium {
     /// If there is no such member.
     #[must_use]
     pub fn key_file(&self, member: MemberId, purpose: &str) -> PathBuf {
-        let position = usize::try_from(member.get()).expect("few members");
-        home(self.folder(), CAST[position]).key(purpose)
+        self.home(member).key(purpose)
     }
 
     /// Makes an app key and has a member's root key admit it; gives its file, beside which
@@ -187,6 +241,15 @@ impl Consortium {
 pub fn admission(root: &Signer, key: &Key) -> Deed {
     let possession = prove_possession(root.network(), &root.journal(), key.secret());
     Deed::AdmitKey(AdmitKey { key: key.public(), scope: Scope::default(), until: None, possession })
+}
+
+/// A member's place in lists by member.
+///
+/// # Panics
+/// For ids that no small consortium has.
+#[must_use]
+pub fn position(member: MemberId) -> usize {
+    usize::try_from(member.get()).expect("few members")
 }
 
 fn home(folder: &Path, name: &str) -> NodeDir {

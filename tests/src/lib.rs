@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Consortium::found ─▶ node.toml, genesis.toml, keys/ ─▶ Node (a process) ◀─ http, Signer
+//!                                                        Cluster (four)
 //!                                                             ▲
 //!                                     Tool (a process), SDK ──┘
 //! ```
@@ -15,14 +16,18 @@
 //! up to a limit that a slow machine does not reach.
 
 pub mod binaries;
+pub mod books;
+pub mod cluster;
 pub mod consortium;
 pub mod files;
 pub mod http;
 pub mod licence;
+pub mod load;
 pub mod node;
 pub mod ports;
 pub mod process;
 pub mod random;
+pub mod scale;
 pub mod signer;
 pub mod tool;
 pub mod wait;

@@ -1,8 +1,9 @@
 //! A running `syngraphd run`.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -18,6 +19,9 @@ use crate::process::Process;
 use crate::signer::{Signer, frames};
 use crate::tool::{Ran, run};
 use crate::wait::until;
+
+/// Most lines of a log that are shown when a test fails.
+const LOG_LINES_SHOWN: usize = 150;
 
 /// A node as a process of its own. If the test fails its log is shown.
 #[derive(Debug)]
@@ -36,13 +40,38 @@ impl Node {
     #[track_caller]
     pub fn start(dir: &Path) -> Self {
         let mut node = Self::launch(dir);
-        until("the node is ready", || {
-            if let Some(status) = node.process().ended().expect("a child is asked") {
-                panic!("the node ended with {status} instead of getting ready");
-            }
-            node.try_status().filter(|status| status.ready)
-        });
+        node.get_ready();
         node
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    /// If it ends instead, or does not get ready.
+    #[track_caller]
+    pub fn get_ready(&mut self) {
+        until("the node is ready", || self.look().filter(|status| status.ready));
+    }
+
+    /// Waits until its doors are open, ready or not.
+    ///
+    /// # Panics
+    /// If it ends instead, or does not answer.
+    #[track_caller]
+    pub fn answer(&mut self) {
+        until("the node answers", || self.look());
+    }
+
+    /// Where it stands, if it answers.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[track_caller]
+    pub fn look(&mut self) -> Option<Status> {
+        if let Some(status) = self.process_mut().ended().expect("a child is asked") {
+            panic!("the node in {} ended with {status}", self.dir.display());
+        }
+        self.try_status()
     }
 
     /// Starts the node of a directory.
@@ -51,14 +80,27 @@ impl Node {
     /// If its configuration cannot be read or the program cannot be started.
     #[must_use]
     pub fn launch(dir: &Path) -> Self {
+        Self::launch_as(Program::Node.command(), dir)
+    }
+
+    /// Starts the node of a directory with a program that takes the arguments of
+    /// `syngraphd`.
+    ///
+    /// # Panics
+    /// As [`Self::launch`].
+    #[must_use]
+    pub fn launch_as(mut command: Command, dir: &Path) -> Self {
         let http = config(dir).http.listen;
-        let mut command = Program::Node.command();
         command.arg("run").arg("--dir").arg(dir);
         let process = Process::start(command, "node", dir).expect("the node is started");
         Self { process: Some(process), http, dir: dir.to_owned() }
     }
 
-    fn process(&mut self) -> &mut Process {
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("it is there until it is stopped or killed")
+    }
+
+    fn process_mut(&mut self) -> &mut Process {
         self.process.as_mut().expect("it is there until it is stopped or killed")
     }
 
@@ -115,6 +157,89 @@ impl Node {
     pub fn state(&self) -> (Height, Hash) {
         let status = self.status();
         (status.height, status.state_root)
+    }
+
+    /// A figure of `/metrics`, the sum over all labels; 0 if it is not there, as is so for
+    /// what was never counted.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let answer = self.get("/metrics");
+        let text = String::from_utf8(answer.body).expect("metrics are UTF-8");
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+            rest.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        text.lines().filter_map(value).sum()
+    }
+
+    /// A block as the node shows it.
+    ///
+    /// # Panics
+    /// If it does not have it.
+    #[must_use]
+    #[track_caller]
+    pub fn block(&self, height: Height) -> Value {
+        self.must_get(&format!("/v1/blocks/{height}"))
+    }
+
+    /// The state after a block.
+    ///
+    /// # Panics
+    /// If the node does not have the block.
+    #[must_use]
+    #[track_caller]
+    pub fn root_at(&self, height: Height) -> String {
+        let block = self.block(height);
+        block["state_root"].as_str().expect("a header has the root of the state").to_owned()
+    }
+
+    /// How far an entry has come here; none if it is not held.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn state_of(&self, entry: &SignedEntry) -> Option<String> {
+        let answer = self.get(&format!("/v1/entries/{}", entry.id()));
+        (answer.status == 200).then(|| answer.json()["state"].as_str().expect("a state").to_owned())
+    }
+
+    /// Memory that its process has in use, in bytes; none where the system does not say.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process().id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    }
+
+    /// Everything it has logged, earlier runs included.
+    ///
+    /// # Panics
+    /// If its log cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process().log().expect("the log of a node")
+    }
+
+    /// Takes the processor from it; its connections stand.
+    ///
+    /// # Panics
+    /// If it cannot be signalled.
+    pub fn pause(&self) {
+        self.process().pause().expect("it is signalled");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If it cannot be signalled.
+    pub fn resume(&self) {
+        self.process().resume().expect("it is signalled");
     }
 
     /// Asks for a path.
@@ -202,7 +327,9 @@ impl Drop for Node {
         if let Some(process) = self.process.take().filter(|_| thread::panicking()) {
             // Best effort on the way down.
             let log = process.log().unwrap_or_default();
-            eprintln!("the log of the node in {}:\n{log}", self.dir.display());
+            let lines: Vec<_> = log.lines().rev().take(LOG_LINES_SHOWN).collect();
+            eprintln!("the end of the log of the node in {}:", self.dir.display());
+            lines.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
 }

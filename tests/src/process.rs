@@ -1,6 +1,6 @@
 //! A running program, ended when its guard is dropped.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -18,14 +18,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program without input. What it logs goes to `NAME.log` in `folder`. Its
-    /// output must be read if it is more than a few lines.
+    /// Starts a program without input. What it logs goes to the end of `NAME.log` in
+    /// `folder`. Its output must be read if it is more than a few lines.
     ///
     /// # Errors
     /// If the log cannot be created or the program cannot be started.
     pub fn start(mut command: Command, name: &str, folder: &Path) -> io::Result<Self> {
         let log = folder.join(name).with_extension("log");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(OpenOptions::new().create(true).append(true).open(&log)?);
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().map(BufReader::new).expect("its output was asked for");
         Ok(Self { child, stdout, log })
@@ -93,6 +96,23 @@ impl Process {
             kill_process(self.pid(), Signal::TERM)?;
         }
         self.wait()
+    }
+
+    /// Takes the processor from it, as a machine that hangs would (SIGSTOP). Its
+    /// connections stand and nobody answers on them.
+    ///
+    /// # Errors
+    /// If it cannot be signalled.
+    pub fn pause(&self) -> io::Result<()> {
+        Ok(kill_process(self.pid(), Signal::STOP)?)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// If it cannot be signalled.
+    pub fn resume(&self) -> io::Result<()> {
+        Ok(kill_process(self.pid(), Signal::CONT)?)
     }
 
     /// Ends it at once, as a crash would (SIGKILL), and waits until it is gone.

@@ -14,6 +14,7 @@ use syngraph_protocol::time::UtcMs;
 use super::doors::Doors;
 use super::extract::Gate;
 use super::problem::Problem;
+use crate::consensus::export_metrics;
 use crate::gate::Readiness;
 
 /// The OpenMetrics text format, as Prometheus asks for it.
@@ -44,7 +45,11 @@ pub(super) async fn metrics(Shared(doors): Shared<Arc<Doors>>) -> Response {
         doors.metrics.observe(&snapshot.ledger, snapshot.readiness == Readiness::Ready);
         doors.metrics.waiting(gate.waiting());
     }
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], doors.metrics.render()).into_response()
+    let mut text = doors.metrics.render();
+    // The engine's figures follow, and end the text.
+    text.truncate(text.trim_end_matches("# EOF\n").len());
+    export_metrics(&mut text);
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
 /// Where a node stands.
