@@ -74,7 +74,7 @@ pub(super) async fn view(gate: &Gate) -> StallView {
     let standing = timeout(CORE_MAX, gate.standing()).await.ok().and_then(Result::ok);
     let (progress, snapshot) = (gate.progress(), gate.snapshot());
     let me = gate.info().member;
-    let seen = Seen { progress, ledger: &snapshot.ledger, me, standing };
+    let seen = Seen { progress, ledger: &snapshot.ledger, me, standing, replicating: &snapshot.connected };
     let view = seen.view();
     match &snapshot.readiness {
         Readiness::Ready => view,
@@ -87,14 +87,17 @@ pub(super) async fn view(gate: &Gate) -> StallView {
 
 /// If nodes with a quorum of the power cannot be reached from here: that, in words.
 pub(super) fn unreachable(gate: &Gate) -> Option<String> {
-    let (snapshot, me) = (gate.snapshot(), gate.info().member);
-    let voters = snapshot.ledger.voters();
-    let reached = voters.power_of(snapshot.connected.iter().copied().chain([me]));
+    let snapshot = gate.snapshot();
+    beyond_reach(&snapshot.ledger, gate.info().member, &snapshot.connected)
+}
+
+fn beyond_reach(ledger: &Ledger, me: MemberId, connected: &[MemberId]) -> Option<String> {
+    let voters = ledger.voters();
     let away = voters.voters().iter().map(|voter| voter.member);
-    let away: Vec<_> = away.filter(|member| *member != me && !snapshot.connected.contains(member)).collect();
-    (!voters.is_quorum(reached)).then(|| {
-        format!("nodes with a quorum of the voting power: {} not connected", names(&snapshot.ledger, &away))
-    })
+    let away: Vec<_> = away.filter(|member| *member != me && !connected.contains(member)).collect();
+    let reached = voters.total_power().saturating_sub(voters.power_of(away.iter().copied()));
+    (!voters.is_quorum(reached))
+        .then(|| format!("nodes with a quorum of the voting power: {} not connected", names(ledger, &away)))
 }
 
 /// Everything that the answer is made of.
@@ -103,6 +106,8 @@ struct Seen<'a> {
     ledger: &'a Ledger,
     me: MemberId,
     standing: Option<Standing>,
+    /// The members whose nodes are connected on the peer port.
+    replicating: &'a [MemberId],
 }
 
 impl Seen<'_> {
@@ -116,7 +121,7 @@ impl Seen<'_> {
             proposer,
             proposer_name: proposer.map(|member| member_name(self.ledger, member)),
             proposal_seen: proposal_seen && !waiting,
-            waiting_for: if waiting { Vec::new() } else { self.silent() },
+            waiting_for: if waiting { self.away() } else { self.silent() },
             entries_missing: self.standing.map(|standing| standing.missing),
             entries_unsealed: self.standing.map(|standing| standing.unsealed),
             reason: if waiting { self.why_no_height() } else { self.why_no_decision() },
@@ -138,6 +143,26 @@ impl Seen<'_> {
         member == self.me || self.progress.connected.contains(&member)
     }
 
+    /// Without a quorum no height begins: whose nodes that is for.
+    fn away(&self) -> Vec<Silent> {
+        if self.has_nothing_to_seal() || beyond_reach(self.ledger, self.me, self.replicating).is_none() {
+            return Vec::new();
+        }
+        let away = self.voters().voters().iter().map(|voter| voter.member);
+        let away = away.filter(|member| *member != self.me && !self.replicating.contains(member));
+        let silent = away.map(|member| Silent {
+            member,
+            name: member_name(self.ledger, member),
+            connected: false,
+            missing: vec!["prevote", "precommit"],
+        });
+        silent.collect()
+    }
+
+    fn has_nothing_to_seal(&self) -> bool {
+        matches!(self.standing, Some(Standing { unsealed: 0, missing: 0 }))
+    }
+
     fn silent(&self) -> Vec<Silent> {
         let Progress { prevotes, precommits, .. } = &self.progress;
         let of = |member: MemberId| {
@@ -157,9 +182,10 @@ impl Seen<'_> {
             Some(Standing { unsealed: 0, missing }) => {
                 format!("{missing} entries have not come from others yet")
             }
-            Some(Standing { unsealed, .. }) => {
-                format!("{unsealed} entries wait for the next height to begin")
-            }
+            Some(Standing { unsealed, .. }) => match beyond_reach(self.ledger, self.me, self.replicating) {
+                Some(beyond) => format!("{unsealed} entries wait for {beyond}"),
+                None => format!("{unsealed} entries wait for the next height to begin"),
+            },
         }
     }
 

@@ -159,7 +159,7 @@ async fn waiting_ends_with_the_state_that_was_reached() {
         assert_eq!((status, &receipt["state"]), (StatusCode::CREATED, &json!("accepted")), "{wait}");
         let told = receipt["waiting_for"].as_str().expect("what it waits for");
         let expected = match wait {
-            "sealed" => "1 entries wait for the next height to begin",
+            "sealed" => "1 entries wait for nodes with a quorum of the voting power: Birch not connected",
             _ => "nodes with a quorum of the voting power: Birch not connected",
         };
         assert_eq!(told, expected);
