@@ -136,12 +136,7 @@ impl Engine {
     }
 
     /// Takes one message.
-    pub(crate) fn hear(
-        &mut self,
-        wal: &mut Wal,
-        heard: Heard,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    pub(crate) fn hear(&mut self, wal: &mut Wal, heard: Heard, out: &mut Vec<Out>) -> Result<(), String> {
         match heard {
             Heard::Start(start) => self.start(wal, &start, out),
             heard if self.phase != Phase::Running => {
@@ -195,7 +190,7 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, wal: &mut Wal, start: &Start, out: &mut Vec<Out>) -> Result<(), Error<Context>> {
+    fn start(&mut self, wal: &mut Wal, start: &Start, out: &mut Vec<Out>) -> Result<(), String> {
         let (height, voters) = (Height(start.height), ValidatorSet::from(&start.voters));
         let me = Address(self.me);
         self.state.get_or_insert_with(|| {
@@ -227,7 +222,7 @@ impl Engine {
         wal: &mut Wal,
         recorded: Vec<Input<Context>>,
         out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    ) -> Result<(), String> {
         if let Some(state) = &mut self.state {
             state.index_wal_entries(recorded.iter());
         }
@@ -240,12 +235,7 @@ impl Engine {
         Ok(())
     }
 
-    fn process(
-        &mut self,
-        wal: &mut Wal,
-        input: Input<Context>,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    fn process(&mut self, wal: &mut Wal, input: Input<Context>, out: &mut Vec<Out>) -> Result<(), String> {
         let Some(state) = &mut self.state else { return Ok(()) };
         let metrics = &self.metrics;
         let mut hand = Hand {
@@ -258,7 +248,9 @@ impl Engine {
             out,
             rejected: &mut self.sync.rejected,
         };
-        process!(input: input, state: state, metrics: metrics, with: effect => hand.carry_out(effect))
+        let done: Result<(), Error<Context>> =
+            process!(input: input, state: state, metrics: metrics, with: effect => hand.carry_out(effect));
+        done.map_err(|error| error.to_string())
     }
 }
 

@@ -41,7 +41,9 @@ impl Villain {
             (Kind::Withholder, Packet::Answer { ticket, response: Response::Entries(_) }) => {
                 Some(Packet::Answer { ticket: *ticket, response: Response::Entries(Vec::new()) })
             }
-            (Kind::DoubleVoter, Packet::Consensus(SignedConsensusMsg::Vote(vote))) if random.below(3) == 0 => {
+            (Kind::DoubleVoter, Packet::Consensus(SignedConsensusMsg::Vote(vote)))
+                if random.below(3) == 0 =>
+            {
                 let mut other = vote.message.clone();
                 other.value = match other.value {
                     NilOrVal::Val(_) => NilOrVal::Nil,

@@ -224,7 +224,8 @@ impl World {
             Packet::Consensus(signed) => return self.hear(node, Heard::Consensus(signed)),
             Packet::Liveness(message) => return self.hear(node, Heard::Liveness(message)),
             // As the node has it: nobody speaks for another, but to make a late lock known.
-            Packet::Body { round, proposer, .. } if node_of(proposer) != from && round < HIDDEN_LOCK_ROUND => {}
+            Packet::Body { round, proposer, .. }
+                if node_of(proposer) != from && round < HIDDEN_LOCK_ROUND => {}
             Packet::Body { height, round, proposer, block } => {
                 self.news(node, News::Proposal { height, round, proposer, block });
             }
