@@ -264,6 +264,10 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     /// connected: rounds that nobody can decide would only fail.
     fn next_start(&self) -> Option<Instant> {
         let ledger = self.chain.ledger();
+        // A height that others have begun, or decided, is not waited for.
+        if self.chain.next_height().is_some_and(|next| self.replicas.furthest() >= next) {
+            return self.pace.overdue();
+        }
         if !self.replicas.has_quorum(ledger) {
             return None;
         }

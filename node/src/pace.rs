@@ -45,6 +45,11 @@ impl<Q> Pace<Q> {
         Some(ready_at().map_or(heartbeat, |ready| ready.max(earliest).min(heartbeat)))
     }
 
+    /// When the next height may begin if others have begun it already: at once.
+    pub(crate) fn overdue(&self) -> Option<Instant> {
+        self.held.as_ref().map(|_| self.last_block)
+    }
+
     /// Lets the engine go on: its question, if one is held.
     pub(crate) fn release(&mut self) -> Option<Q> {
         self.held.take()
@@ -64,7 +69,9 @@ mod tests {
         pace.hold("where?");
         assert_eq!(pace.due(&params, || Some(start)), Some(start + ms(100)));
         assert_eq!(pace.due(&params, || None), Some(start + ms(30_000)));
+        assert!(pace.overdue().is_some_and(|at| at <= start), "others have begun it");
         assert_eq!(pace.release(), Some("where?"));
+        assert_eq!(pace.overdue(), None);
         assert_eq!(pace.release(), None, "once");
         assert_eq!(pace.due(&params, || Some(start)), None, "the height is under way");
         pace.stored(start + ms(7));

@@ -99,6 +99,7 @@ struct Peer {
     untold_height: bool,
     announcing: bool,
     height: Height,
+    begun: Height,
     log_size: u64,
 }
 
@@ -190,6 +191,13 @@ impl Replicas {
         }
     }
 
+    /// The highest height that a connected node has decided or begun, by its own account.
+    #[must_use]
+    pub fn furthest(&self) -> Height {
+        let heights = self.peers.values().map(|peer| peer.height.max(peer.begun));
+        heights.max().unwrap_or(Height::GENESIS)
+    }
+
     /// Entries came through this node's doors and are durable.
     pub fn fresh(&mut self, entries: Vec<VerifiedEntry>) {
         self.fresh.extend(entries);
@@ -207,6 +215,7 @@ impl Replicas {
     pub fn announced(&mut self, from: MemberId, holdings: &Holdings, view: View<'_>) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.height = peer.height.max(holdings.height);
+        peer.begun = peer.begun.max(holdings.begun);
         peer.log_size = peer.log_size.max(holdings.log_size);
         self.catching_up.heard(holdings.height, view);
         for point in &holdings.points {
@@ -410,6 +419,7 @@ impl Peer {
             untold_height: true,
             announcing: false,
             height: Height::GENESIS,
+            begun: Height::GENESIS,
             log_size: 0,
         }
     }

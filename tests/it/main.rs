@@ -13,5 +13,6 @@ mod failover;
 mod import;
 mod quorum;
 mod recovery;
+mod sim;
 mod strangers;
 mod tidy;

@@ -136,12 +136,7 @@ impl Engine {
     }
 
     /// Takes one message.
-    pub(crate) fn hear(
-        &mut self,
-        wal: &mut Wal,
-        heard: Heard,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    pub(crate) fn hear(&mut self, wal: &mut Wal, heard: Heard, out: &mut Vec<Out>) -> Result<(), String> {
         match heard {
             Heard::Start(start) => self.start(wal, &start, out),
             heard if self.phase != Phase::Running => {
@@ -164,7 +159,7 @@ impl Engine {
                 let value = LocallyProposedValue::new(Height(height), Round::new(round), Value(block));
                 Input::Propose(value)
             }
-            Heard::Judged(judged, origin) => Input::ProposedValue(proposed_value(judged, origin), origin),
+            Heard::Judged(judged, origin) => Input::ProposedValue(proposed_value(judged), origin),
             Heard::Consensus(SignedConsensusMsg::Vote(vote)) | Heard::Liveness(LivenessMsg::Vote(vote)) => {
                 self.watch(vote.message.height.0, out);
                 Input::Vote(vote)
@@ -195,7 +190,7 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, wal: &mut Wal, start: &Start, out: &mut Vec<Out>) -> Result<(), Error<Context>> {
+    fn start(&mut self, wal: &mut Wal, start: &Start, out: &mut Vec<Out>) -> Result<(), String> {
         let (height, voters) = (Height(start.height), ValidatorSet::from(&start.voters));
         let me = Address(self.me);
         self.state.get_or_insert_with(|| {
@@ -227,7 +222,7 @@ impl Engine {
         wal: &mut Wal,
         recorded: Vec<Input<Context>>,
         out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    ) -> Result<(), String> {
         if let Some(state) = &mut self.state {
             state.index_wal_entries(recorded.iter());
         }
@@ -240,12 +235,7 @@ impl Engine {
         Ok(())
     }
 
-    fn process(
-        &mut self,
-        wal: &mut Wal,
-        input: Input<Context>,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Error<Context>> {
+    fn process(&mut self, wal: &mut Wal, input: Input<Context>, out: &mut Vec<Out>) -> Result<(), String> {
         let Some(state) = &mut self.state else { return Ok(()) };
         let metrics = &self.metrics;
         let mut hand = Hand {
@@ -258,19 +248,17 @@ impl Engine {
             out,
             rejected: &mut self.sync.rejected,
         };
-        process!(input: input, state: state, metrics: metrics, with: effect => hand.carry_out(effect))
+        let done: Result<(), Error<Context>> =
+            process!(input: input, state: state, metrics: metrics, with: effect => hand.carry_out(effect));
+        done.map_err(|error| error.to_string())
     }
 }
 
-/// A verdict in the core's words. The signed proposal carries the round that counts, and values
-/// are matched by id alone; but of one round the core keeps only two. So every block has a
-/// round of its own, beyond all that are ever begun.
-fn proposed_value(judged: Judged, origin: ValueOrigin) -> ProposedValue<Context> {
-    let [a, b, c, d, ..] = *judged.block.as_bytes();
-    let own = 1 << 30 | u32::from_be_bytes([a, b, c, d]) >> 2;
+/// A verdict in the core's words. The signed proposal carries the round that counts.
+fn proposed_value(judged: Judged) -> ProposedValue<Context> {
     ProposedValue {
         height: Height(judged.height),
-        round: Round::new(if origin.is_consensus() { own } else { judged.round }),
+        round: Round::new(judged.round),
         valid_round: Round::Nil,
         proposer: Address(judged.proposer),
         value: Value(judged.block),

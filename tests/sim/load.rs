@@ -63,7 +63,9 @@ pub(crate) struct App {
     writes: bool,
     forked: bool,
     retired: bool,
-    watched: Vec<(EntryId, oneshot::Receiver<()>)>,
+    /// What a door said last.
+    told: Option<Admission>,
+    watched: Vec<(NodeId, EntryId, oneshot::Receiver<()>)>,
 }
 
 /// All applications.
@@ -88,6 +90,7 @@ impl App {
             writes,
             forked: false,
             retired: false,
+            told: None,
             watched: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ impl App {
 
     /// Takes the answer of a door about one entry.
     fn admitted(&mut self, oracle: &mut Oracle, node: NodeId, at: Virtual, admission: &Admission) -> Step {
+        self.told = Some(admission.clone());
         match admission {
             Admission::New { id } | Admission::Known { id } => {
                 if let Some(kept) = self.kept.iter_mut().find(|kept| kept.entry.id() == *id) {
@@ -147,9 +151,9 @@ impl App {
 
     fn listen(&mut self, oracle: &mut Oracle, node: Option<NodeId>, at: Virtual) -> Step {
         let key = self.key.public();
-        self.watched.retain_mut(|(id, answer)| match answer.try_recv() {
+        self.watched.retain_mut(|(by, id, answer)| match answer.try_recv() {
             Ok(()) => {
-                oracle.replicated(&key, *id);
+                oracle.replicated(*by, &key, *id);
                 false
             }
             Err(error) => error == TryRecvError::Empty,
@@ -178,11 +182,17 @@ impl App {
 }
 
 impl Load {
-    pub(crate) fn new(random: &mut Random, nodes: &[Node], network: NetworkId) -> Self {
+    pub(crate) fn new(
+        random: &mut Random,
+        nodes: &[Node],
+        network: NetworkId,
+        villain: Option<NodeId>,
+    ) -> Self {
         let mut apps = Vec::new();
         for (number, node) in nodes.iter().enumerate() {
             let homes = (0..nodes.len()).map(|more| (number + more) % nodes.len());
-            let homes: Vec<_> = homes.collect();
+            // Whoever hands in at a node that keeps it to itself has lost.
+            let homes: Vec<_> = homes.filter(|home| *home == number || Some(*home) != villain).collect();
             apps.push(App::new(&node.keys.root, node.member, homes.clone(), false));
             apps.push(App::new(&node.keys.app, node.member, homes, true));
         }
@@ -214,9 +224,16 @@ impl Load {
         self.over = true;
     }
 
-    /// Whether everything that was written is acknowledged, and no more is written.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over && self.apps.iter().all(App::is_idle)
+    /// Who still writes or waits for a door, if anybody does. What a villain's own member
+    /// has to say nobody else may ever see.
+    pub(crate) fn waits(&self, villain: Option<MemberId>) -> Option<String> {
+        let waits = |app: &&App| Some(app.member) != villain && !app.is_idle();
+        let app = self.apps.iter().find(waits);
+        let app = app.map(|app| {
+            let waiting: Vec<_> = app.kept.iter().map(|kept| (kept.entry.id(), kept.acknowledged)).collect();
+            format!("member {} waits for a door; told {:?} last; {waiting:?}", app.member, app.told)
+        });
+        app.or_else(|| (!self.over).then(|| "members still write".to_owned()))
     }
 
     /// An entry, for people.
@@ -278,7 +295,7 @@ impl Load {
             && let Some(last) = entries.last()
         {
             let (reply, answer) = oneshot::channel();
-            app.watched.push((last.id(), answer));
+            app.watched.push((door, last.id(), answer));
             let (journal, seq) = (last.head().journal, last.head().seq);
             commands.push(Command::Replicated { journal, seq, reply });
         }

@@ -19,6 +19,7 @@ mod oracle;
 mod ports;
 mod time;
 mod trace;
+mod villain;
 mod world;
 
 use std::io::{self, Write};

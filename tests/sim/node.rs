@@ -86,13 +86,19 @@ impl Node {
         }
     }
 
+    /// Signs for it.
+    pub(crate) fn notary(&self) -> Notary {
+        let network = self.platter.borrow().ledger().network();
+        Notary { network, key: self.keys.validator.clone() }
+    }
+
     /// Starts it from what its disk holds.
     ///
     /// # Errors
     /// What recovery says.
     pub(crate) fn start(&mut self, now: Now, from_genesis: bool) -> Result<(), String> {
         let Found { ledger, pending, undecided } = self.platter.borrow().recover(from_genesis)?;
-        let (network, tip) = (ledger.network(), ledger.height());
+        let tip = ledger.height();
         let first =
             Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
         let (chain, journals) = restore(self.member, ledger, pending, undecided, now.instant);
@@ -108,7 +114,7 @@ impl Node {
             snapshot: watch::channel(Arc::new(first)).0,
             metrics: Metrics::default(),
         };
-        let notary = Notary { network, key: self.keys.validator.clone() };
+        let notary = self.notary();
         self.life += 1;
         self.running = Some(Running {
             core: Core::new(parts, now),

@@ -31,6 +31,7 @@ use crate::node::Node;
 use crate::oracle::Oracle;
 use crate::time::{Clock, MS, SECOND, Virtual};
 use crate::trace::{Trace, moment};
+use crate::villain::Villain;
 
 /// How often the state is looked at after healing.
 const WATCH_INTERVAL: Virtual = 100 * MS;
@@ -107,6 +108,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) load: Load,
     pub(crate) oracle: Oracle,
+    pub(crate) villain: Option<Villain>,
     trace: Trace,
     plan: Plan,
     crashes: u64,
@@ -140,8 +142,10 @@ impl World {
             Node::new(number, Platter::new(genesis.clone(), config.lies), skew)
         });
         let nodes: Vec<_> = nodes.collect();
+        let villain = Villain::of(&mut random, config.nodes);
         let plan = Plan::of(&mut random, config.nodes);
-        let load = Load::new(&mut random, &nodes, genesis.network());
+        let withholder = villain.map(|villain| villain.node);
+        let load = Load::new(&mut random, &nodes, genesis.network(), withholder);
         let mut world = Self {
             clock: Clock::new(),
             at: 0,
@@ -152,6 +156,7 @@ impl World {
             nodes,
             load,
             oracle: Oracle::default(),
+            villain,
             trace: Trace::new(config.aloud),
             plan,
             crashes: 0,
@@ -159,6 +164,7 @@ impl World {
             show,
         };
         world.oracle.forked = world.load.forked();
+        world.oracle.villain = villain.map(|villain| villain.node);
         world
     }
 
@@ -288,8 +294,10 @@ impl World {
     /// Looks whether everything is sealed everywhere, after healing.
     fn watch(&mut self) -> Step {
         let open = self.oracle.open(&self.nodes, &self.load);
-        match open {
-            None if self.load.is_over() => {
+        let villain = self.villain.map(|villain| self.nodes[villain.node].member);
+        let waits = self.load.waits(villain);
+        match open.or(waits) {
+            None => {
                 self.settled_at = Some(self.at);
                 Ok(())
             }

@@ -9,7 +9,7 @@ use syngraph_protocol::journal::LinkError;
 use super::ports::{Disk, Now, Peers, Voting};
 use super::{Core, CoreError};
 use crate::journals::{Admitted, Refused, Via};
-use crate::replicas::message::{Holdings, PeerEvent, Request, Response};
+use crate::replicas::message::{PeerEvent, Request, Response};
 use crate::replicas::{self, Arrived, View};
 
 impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
@@ -31,7 +31,6 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                     Request::Push(entries) => self.pushed(now, entries)?,
                     Request::Holdings(holdings) => {
                         self.replicas.announced(from, &holdings, view);
-                        self.begin_with(&holdings)?;
                         Response::Taken
                     }
                     Request::Want(gaps) => Response::Entries(replicas::answer(&gaps, view)),
@@ -47,11 +46,6 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             }
         }
         Ok(())
-    }
-
-    /// A node has begun the next height: it has something to seal.
-    fn begin_with(&mut self, holdings: &Holdings) -> Result<(), CoreError> {
-        if Some(holdings.begun) == self.chain.next_height() { self.start_next() } else { Ok(()) }
     }
 
     /// Entries that came through another node's door.

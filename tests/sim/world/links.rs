@@ -154,6 +154,13 @@ impl World {
         if !self.is_up(to) {
             return;
         }
+        let villain = self.villain.filter(|villain| villain.node == from);
+        let Some(packet) = (match villain {
+            Some(villain) => villain.sends(&mut self.random, &self.nodes[from].notary(), packet),
+            None => Some(packet.clone()),
+        }) else {
+            return;
+        };
         for way in self.net.ways(&mut self.random, from, to) {
             self.node_later(to, way, Do::Arrive(from, packet.clone()));
         }

@@ -11,6 +11,8 @@ use crate::node::{Running, node_of};
 use crate::ports::Said;
 use crate::time::{MS, SECOND, Virtual};
 
+/// From this round on others may send a proposer's block again.
+const HIDDEN_LOCK_ROUND: u32 = 10;
 /// Most inputs that a core takes together, as in the node.
 const BATCH_MAX: usize = 64;
 
@@ -221,6 +223,9 @@ impl World {
         match packet {
             Packet::Consensus(signed) => return self.hear(node, Heard::Consensus(signed)),
             Packet::Liveness(message) => return self.hear(node, Heard::Liveness(message)),
+            // As the node has it: nobody speaks for another, but to make a late lock known.
+            Packet::Body { round, proposer, .. }
+                if node_of(proposer) != from && round < HIDDEN_LOCK_ROUND => {}
             Packet::Body { height, round, proposer, block } => {
                 self.news(node, News::Proposal { height, round, proposer, block });
             }
