@@ -14,11 +14,13 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use syngraph_protocol::ids::{EntryId, Id, PublicKey};
+use syngraph_protocol::ids::{EntryId, Id, PublicKey, Seq};
 
 mod views;
 
-pub use views::{Answer, EntryView, Fate, JournalView, Page, Problem, State, Status, VersionView};
+pub use views::{
+    Answer, EntryView, Fate, JournalEnd, JournalView, Page, Problem, Sealed, State, Status, VersionView,
+};
 
 /// Longest time to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -102,6 +104,16 @@ impl Wait {
             Self::Accepted => "accepted",
             Self::Replicated => "replicated",
             Self::Sealed => "sealed",
+        }
+    }
+
+    /// The state that ends the wait.
+    #[must_use]
+    pub const fn state(self) -> State {
+        match self {
+            Self::Accepted => State::Accepted,
+            Self::Replicated => State::Replicated,
+            Self::Sealed => State::Sealed,
         }
     }
 }
@@ -232,21 +244,52 @@ impl Node {
         self.find(&format!("/v1/journals/{key}")).await
     }
 
-    /// An entry and how far it has come; none if the node doesn't hold it.
+    /// Like [`Self::journal`], but the node answers only once a block covers one number or
+    /// nodes with a quorum of the power hold the other, whichever comes first; after 30 s
+    /// in any case. Without either it answers at once.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn follow(
+        &self,
+        key: &PublicKey,
+        sealed: Option<Seq>,
+        replicated: Option<Seq>,
+    ) -> Result<Option<JournalView>, ApiError> {
+        let sealed = sealed.map(|seq| format!("until_sealed={seq}"));
+        let replicated = replicated.map(|seq| format!("until_replicated={seq}"));
+        let query: Vec<String> = sealed.into_iter().chain(replicated).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        self.find(&format!("/v1/journals/{key}{mark}{}", query.join("&"))).await
+    }
+
+    /// What became of these entries, at most 256; those that no block covers are left out.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn outcomes(&self, ids: impl IntoIterator<Item = EntryId>) -> Result<Vec<Sealed>, ApiError> {
+        let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.get(&format!("/v1/outcomes?ids={}", ids.join(","))).await
+    }
+
+    /// An entry with what it says, and how far it has come; none if the node doesn't hold
+    /// it.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn entry(&self, id: &EntryId) -> Result<Option<EntryView>, ApiError> {
-        self.find(&format!("/v1/entries/{id}")).await
+        self.find(&format!("/v1/entries/{id}?body=true")).await
     }
 
-    /// How far an entry has come; none if the node doesn't hold it. Does not read the entry
-    /// itself, which for a report of usage is nearly all of the answer.
+    /// How far an entry has come; none if the node doesn't hold it.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn fate(&self, id: &EntryId) -> Result<Option<Fate>, ApiError> {
-        self.find(&format!("/v1/entries/{id}")).await
+        self.find(&format!("/v1/entries/{id}?body=false")).await
     }
 
     /// A version of an agreement with everything that its hash covers.

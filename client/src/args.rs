@@ -65,7 +65,7 @@ pub(crate) struct SessionArgs {
     pub(crate) json: bool,
     /// How far a submitted entry must have come.
     #[arg(long, global = true, value_enum, default_value_t = Until::Sealed, hide_possible_values = true)]
-    #[arg(value_name = "accepted|sealed")]
+    #[arg(value_name = "accepted|replicated|sealed")]
     pub(crate) wait: Until,
     /// Give up when nothing has moved for so many seconds. What was submitted stays in the
     /// outbox and is sent by the next command with this key.
@@ -89,6 +89,8 @@ pub(crate) struct AsOf {
 pub(crate) enum Until {
     /// A node has it on the platter.
     Accepted,
+    /// Nodes with a quorum of the voting power have it on the platter.
+    Replicated,
     /// A block covers it, and its outcome is known.
     Sealed,
 }

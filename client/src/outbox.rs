@@ -275,6 +275,11 @@ impl Outbox {
         })
     }
 
+    /// Everything that was signed and still waits.
+    pub fn signed(&self) -> impl Iterator<Item = u64> {
+        self.state.signed().map(|(number, _)| number)
+    }
+
     /// Where an intent was signed to, if it still waits.
     #[must_use]
     pub fn place(&self, number: u64) -> Option<Place> {

@@ -1,7 +1,7 @@
 //! Submitting: what is handed in here reaches the ledger, once, in order.
 //!
 //! ```text
-//! Client ─queue (bounded)─▶ Sender ─outbox: fsync─▶ ticket ─▶ POST ─▶ accepted ─▶ sealed
+//! Client ─queue (bounded)─▶ Sender ─outbox: fsync─▶ ticket ─▶ POST ─▶ accepted ─▶ replicated ─▶ sealed
 //! ```
 //!
 //! A [`Client`] is one key's mouth: it owns the key's outbox and a thread that sends what
@@ -10,13 +10,15 @@
 //!
 //! *Invariants.* [`Client::queue`] answers once the intent is on the platter. A retry
 //! sends the same bytes; one request is under way at a time, so entries never overtake
-//! each other. What waits is bounded: beyond the bound callers wait.
+//! each other. What waits is bounded: beyond the bound callers wait. An entry that one node
+//! may have taken is never signed anew because another refuses it.
 //!
 //! *Deliberately absent:* what entries mean. Bodies are checked as far as that is possible
 //! without state, so that nothing that no node would take gets into the outbox.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,17 +26,19 @@ use syngraph_protocol::codec;
 use syngraph_protocol::entry::{Body, Deed};
 use syngraph_protocol::ids::{EntryId, Height, Idem, PublicKey, Seq};
 use syngraph_protocol::ledger::Outcome;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::api::{Node, State};
+use crate::api::{Node, State, Wait};
 use crate::key::Key;
 use crate::outbox::{BODY_BYTES_MAX, Outbox, OutboxError};
 
 mod backoff;
+mod nodes;
 mod pending;
 mod sender;
 mod view;
 
+use nodes::Nodes;
 use sender::{Command, Sender};
 
 /// Most submissions on their way to the sender's thread.
@@ -48,15 +52,17 @@ pub struct Options {
     /// How long nothing may move before tickets fail with `SUBMIT-UNAVAILABLE`. What they
     /// stand for stays in the outbox. None waits for ever.
     pub patience: Option<Duration>,
+    /// Other nodes of the network, to go on with when the one before cannot be reached.
+    pub others: Vec<Node>,
 }
 
 impl Options {
-    /// The outbox beside a key file, and no end to patience.
+    /// The outbox beside a key file, no end to patience, and no other nodes.
     #[must_use]
     pub fn beside(key_file: &Path) -> Self {
         let mut outbox = key_file.as_os_str().to_owned();
         outbox.push(".outbox");
-        Self { outbox: outbox.into(), patience: None }
+        Self { outbox: outbox.into(), patience: None, others: Vec::new() }
     }
 }
 
@@ -83,6 +89,13 @@ pub enum SubmitError {
         /// The rule id of what was in the way.
         rule: String,
     },
+    /// No block will ever cover it: its key has forked its journal, was revoked below it or
+    /// ended, or another entry was sealed in its place.
+    #[error("the entry has lapsed by {rule}: no block will ever cover it")]
+    Lapsed {
+        /// The rule.
+        rule: String,
+    },
     /// The client was closed, or its thread ended. What was taken is in the outbox.
     #[error("the client was closed before it was known what became of the entry")]
     Closed,
@@ -96,7 +109,7 @@ impl SubmitError {
     #[must_use]
     pub fn rule(&self) -> &str {
         match self {
-            Self::Refused { rule, .. } | Self::Unavailable { rule, .. } => rule,
+            Self::Refused { rule, .. } | Self::Unavailable { rule, .. } | Self::Lapsed { rule } => rule,
             Self::Outbox(error) => error.rule(),
             Self::Closed => "SUBMIT-CLOSED",
             Self::System(_) => "SUBMIT-SYSTEM",
@@ -125,15 +138,25 @@ pub struct Receipt {
 #[derive(Clone, Debug)]
 enum Progress {
     Queued,
-    Accepted(Receipt),
-    Sealed(Receipt),
+    /// Accepted, replicated or sealed, as the receipt says.
+    Held(Receipt),
     Failed(SubmitError),
+}
+
+/// What tickets ask of the sender beyond the seal, which it follows in any case.
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Whether somebody wants to know when entries are replicated.
+    replicated: AtomicBool,
+    /// Told when that changes.
+    changed: Notify,
 }
 
 /// Stands for an entry that is in the outbox.
 #[derive(Debug)]
 pub struct Ticket {
     progress: watch::Receiver<Progress>,
+    wishes: Arc<Wishes>,
 }
 
 impl Ticket {
@@ -141,10 +164,34 @@ impl Ticket {
         let enough = |progress: &Progress| matches!(progress, Progress::Failed(_)) || is_enough(progress);
         let progress = self.progress.wait_for(enough).await.map_err(|_| SubmitError::Closed)?.clone();
         match progress {
-            Progress::Accepted(receipt) | Progress::Sealed(receipt) => Ok(receipt),
+            Progress::Held(receipt) => Ok(receipt),
             Progress::Failed(error) => Err(error),
             Progress::Queued => Err(SubmitError::Closed),
         }
+    }
+
+    /// How far the entry has come, as far as is known here; none while it is only in the
+    /// outbox, or if it failed. [`State::Replicated`] is looked for once somebody has asked
+    /// for it with [`Self::replicated`].
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        match &*self.progress.borrow() {
+            Progress::Held(receipt) => Some(receipt.state),
+            Progress::Failed(SubmitError::Lapsed { .. }) => Some(State::Lapsed),
+            Progress::Queued | Progress::Failed(_) => None,
+        }
+    }
+
+    /// Waits until the entry has come so far.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn reached(&mut self, wait: Wait) -> Result<Receipt, SubmitError> {
+        if wait == Wait::Replicated && !self.wishes.replicated.swap(true, Ordering::Relaxed) {
+            self.wishes.changed.notify_one();
+        }
+        self.wait(|progress| matches!(progress, Progress::Held(receipt) if receipt.state >= wait.state()))
+            .await
     }
 
     /// Waits until a node has acknowledged the entry as durable.
@@ -152,7 +199,15 @@ impl Ticket {
     /// # Errors
     /// [`SubmitError`].
     pub async fn accepted(&mut self) -> Result<Receipt, SubmitError> {
-        self.wait(|progress| matches!(progress, Progress::Accepted(_) | Progress::Sealed(_))).await
+        self.reached(Wait::Accepted).await
+    }
+
+    /// Waits until nodes with a quorum of the voting power have the entry on disk.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn replicated(&mut self) -> Result<Receipt, SubmitError> {
+        self.reached(Wait::Replicated).await
     }
 
     /// Waits until a block covers the entry; the receipt then has its outcome.
@@ -160,7 +215,7 @@ impl Ticket {
     /// # Errors
     /// [`SubmitError`]. An entry that the ledger refused is no error here: the outcome says.
     pub async fn sealed(&mut self) -> Result<Receipt, SubmitError> {
-        self.wait(|progress| matches!(progress, Progress::Sealed(_))).await
+        self.reached(Wait::Sealed).await
     }
 }
 
@@ -171,6 +226,7 @@ pub struct Client {
     /// The thread ends when this is told or dropped.
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    wishes: Arc<Wishes>,
     node: Node,
     key: PublicKey,
 }
@@ -188,17 +244,21 @@ impl Client {
         // A runtime of its own: fsync blocks, and callers may be on any runtime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
         // Connections belong to the runtime they were made on, so the thread has its own.
-        let own_node = Node::new(node.url()).map_err(|error| SubmitError::System(error.to_string()))?;
-        let sender = Sender::new(own_node, key.secret().clone(), outbox, options.patience);
+        let nodes = [&node].into_iter().chain(&options.others).map(|node| Node::new(node.url()));
+        let nodes =
+            nodes.collect::<Result<Vec<_>, _>>().map_err(|error| SubmitError::System(error.to_string()))?;
+        let wishes = Arc::new(Wishes::default());
+        let sender =
+            Sender::new(Nodes::new(nodes), key.secret().clone(), outbox, options.patience, wishes.clone());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("outbox".into())
             .spawn(move || runtime.block_on(sender.run(receiver, stopped)))
             .map_err(system)?;
-        Ok(Self { commands, stop, thread, node, key: public })
+        Ok(Self { commands, stop, thread, wishes, node, key: public })
     }
 
-    /// The node that it talks to.
+    /// The node that it talks to first.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
@@ -222,7 +282,7 @@ impl Client {
         let command = Command { body, taken, progress };
         self.commands.send(command).await.map_err(|_| SubmitError::Closed)?;
         answer.await.map_err(|_| SubmitError::Closed)??;
-        Ok(Ticket { progress: watcher })
+        Ok(Ticket { progress: watcher, wishes: self.wishes.clone() })
     }
 
     /// Submits a body and waits until a node has acknowledged it.
@@ -231,6 +291,14 @@ impl Client {
     /// [`SubmitError`].
     pub async fn submit(&self, body: Body) -> Result<Receipt, SubmitError> {
         self.queue(body).await?.accepted().await
+    }
+
+    /// Submits a body and waits until it has come so far.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn submit_until(&self, body: Body, wait: Wait) -> Result<Receipt, SubmitError> {
+        self.queue(body).await?.reached(wait).await
     }
 
     /// Submits a body and waits until a block covers it.

@@ -116,8 +116,8 @@ pub struct CheckConfigArgs {
 /// How to show the main job.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How many members run nodes.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    /// How many members run nodes, each a process of its own.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub members: u8,
     /// A trace with columns TIMESTAMP, ContextTokens, GeneratedTokens; a built-in one if none.
     #[arg(long, value_name = "FILE.csv")]

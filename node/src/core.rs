@@ -360,7 +360,14 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         let ready = readiness == Readiness::Ready;
         let ledger = self.chain.ledger().clone();
         self.metrics.observe(&ledger, ready);
-        self.snapshot.send_replace(Arc::new(Snapshot { ledger, readiness }));
+        let connected = self.replicas.connected().collect();
+        self.snapshot.send_replace(Arc::new(Snapshot { ledger, readiness, connected }));
+    }
+
+    /// Publishes whose nodes are connected, when that has changed.
+    fn publish_connected(&self) {
+        let connected = self.replicas.connected().collect();
+        self.snapshot.send_modify(|snapshot| Arc::make_mut(snapshot).connected = connected);
     }
 }
 

@@ -2,7 +2,7 @@
 //! royalties and an audit of its history.
 //!
 //! ```text
-//! founding ─▶ processes ─▶ story (members' acts, metered use) ─▶ settlement ─▶ audit ─▶ result
+//! founding ─▶ consortium (processes) ─▶ story (acts, metered use) ─▶ settlement ─▶ audit ─▶ result
 //! ```
 //!
 //! *Invariants.* Nothing is simulated: the nodes are child processes of this program, the
@@ -11,6 +11,7 @@
 //!
 //! This is the only place where the node's crate uses the client's.
 
+mod consortium;
 mod founding;
 mod process;
 mod result;
@@ -30,8 +31,8 @@ use syngraph_config::file::ConfigError;
 use syngraph_protocol::ids::MemberId;
 
 use crate::args::DemoArgs;
+use consortium::{Consortium, Settled};
 use founding::Founded;
-use process::Running;
 use story::Story;
 
 /// Why the demo ends early.
@@ -81,6 +82,9 @@ pub enum DemoError {
         /// Its log.
         log: PathBuf,
     },
+    /// The nodes differ.
+    #[error("the nodes that run have not come to one state within 30 s")]
+    Unsettled,
     /// Somebody asked it to stop.
     #[error("interrupted before the end of the story")]
     Interrupted,
@@ -126,42 +130,50 @@ pub enum DemoError {
 pub async fn show(args: &DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
     let dir = directory(args)?;
     let tell = Teller { json: args.json };
-    let founded = founding::found(&dir)?;
+    let founded = founding::found(&dir, args.members)?;
     tell.step(&format!(
         "founded {:?}, network {}, in {}",
         founded.genesis.charter.name.as_str(),
         founded.genesis.charter.network(),
         dir.display()
     ));
-    let mut node = process::start(founded.nodes[0].clone())?;
+    let mut consortium = Consortium::start(&founded.nodes)?;
     let mut stop = std::pin::pin!(stop);
     let shown = tokio::select! {
-        shown = show_with(args, &dir, &founded, &mut node, tell) => shown,
+        shown = show_with(args, &dir, &founded, &mut consortium, tell) => shown,
         () = &mut stop => Err(DemoError::Interrupted),
     };
     if args.stay && shown.is_ok() {
-        tell.step(&format!("{} stays up at {}; interrupt to stop", node.plan.name, node.url()));
+        let urls: Vec<String> = consortium.nodes.iter().map(process::Running::url).collect();
+        tell.step(&format!("the nodes stay up at {}; interrupt to stop", urls.join(" ")));
         stop.await;
     }
     // A node that failed is why the story broke off.
-    node.stop().await.and(shown)
+    consortium.stop().await.and(shown)
 }
 
-/// Tells the story to a node that was just started, and prints what came of it.
+/// Tells the story to nodes that were just started, and prints what came of it.
 async fn show_with(
     args: &DemoArgs,
     dir: &Path,
     founded: &Founded,
-    node: &mut Running,
+    consortium: &mut Consortium,
     tell: Teller,
 ) -> Result<(), DemoError> {
-    let api = node.ready().await?;
-    tell.step(&format!("the node of {} is up: {} (process {})", node.plan.name, node.url(), node.pid));
+    let doors = consortium.ready(tell).await?;
     if args.stay && args.json {
-        result::print_json(&result::nodes(founded, std::slice::from_ref(node)))?;
+        result::print_json(&result::nodes(founded, &consortium.nodes))?;
     }
-    let (outcome, report) = tell_story(args, dir, founded, api.clone(), tell).await?;
-    let result = result::gather(&api, node, &outcome, &report).await?;
+    let outcome = tell_story(args, dir, founded, doors, tell).await?;
+    let settled = consortium.settle().await?;
+    tell.step(&format!(
+        "{} of {} nodes are at height {} with the same state",
+        settled.members.len(),
+        consortium.nodes.len(),
+        settled.status.height
+    ));
+    let report = hand_over(dir, founded, &settled, tell).await?;
+    let result = result::gather(&settled, &consortium.nodes, &outcome, &report).await?;
     if args.json {
         result::print_json(&result)?
     } else {
@@ -181,34 +193,48 @@ pub(crate) struct Outcome {
     archive: PathBuf,
 }
 
+/// The archive of a demo.
+fn archive_in(dir: &Path) -> PathBuf {
+    dir.join("archive")
+}
+
 async fn tell_story(
     args: &DemoArgs,
     dir: &Path,
     founded: &Founded,
-    api: syngraph_client::api::Node,
+    doors: consortium::Doors,
     tell: Teller,
-) -> Result<(Outcome, AuditReport), DemoError> {
+) -> Result<Outcome, DemoError> {
     let usage = match &args.usage {
         Some(file) => file.clone(),
         None => trace::generate(dir)?,
     };
     let months = trace::months(&usage)?;
-    let mut story = Story::begin(api.clone(), founded, tell).await?;
+    let mut story = Story::begin(doors, founded, tell).await?;
     story.prologue().await?;
     let rows_per_s = story.import(&usage).await?;
     story.unsigned_draft().await?;
     let months = story.close_and_settle(&months).await?;
     story.end().await;
+    Ok(Outcome { rows_per_s, months, archive: archive_in(dir) })
+}
 
-    let archive = dir.join("archive");
-    archive::export(&api, &archive, None, &mut |_| {}).await?;
+/// Exports the history up to where the nodes have come, and audits it.
+async fn hand_over(
+    dir: &Path,
+    founded: &Founded,
+    settled: &Settled,
+    tell: Teller,
+) -> Result<AuditReport, DemoError> {
+    let archive = archive_in(dir);
+    archive::export(&settled.api, &archive, Some(settled.status.height.get()), &mut |_| {}).await?;
     tell.step(&format!("exported the history to {}", archive.display()));
     let report = audit_offline(&archive, founded).await?;
     tell.step(&format!(
         "audited offline: {} blocks, {} entries, {} rows in {:.2} s",
         report.blocks, report.entries, report.rows, report.seconds
     ));
-    Ok((Outcome { rows_per_s, months, archive }, report))
+    Ok(report)
 }
 
 /// Replays the archive with nothing but the genesis file.

@@ -26,6 +26,7 @@ use syngraph_protocol::journal::Tip;
 use syngraph_protocol::ledger::Ledger;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::consensus::Progress;
 use crate::store;
 
 /// Most commands that may wait for the core thread. Their bytes are bounded by the door.
@@ -45,12 +46,17 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Vec<Admission>>,
     },
-    /// Where does this node's copy of a journal end? None if the key is unknown here.
+    /// How far is this node's copy of a journal? None if the key is unknown here.
     Tip {
         /// The journal's key.
         journal: PublicKey,
         /// Where the answer goes.
-        reply: oneshot::Sender<Option<Tip>>,
+        reply: oneshot::Sender<Option<JournalEnd>>,
+    },
+    /// What does the node hold beyond the last block, and what does it lack?
+    Standing {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Standing>,
     },
     /// Tell me when a quorum holds a place in a journal, or a block covers it.
     Replicated {
@@ -68,6 +74,24 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Option<Held>>,
     },
+}
+
+/// How far this node's copy of a journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalEnd {
+    /// Where it ends.
+    pub tip: Tip,
+    /// The first number that no quorum is known to hold and no block covers.
+    pub replicated: Seq,
+}
+
+/// What a node holds beyond the last block, and what it lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Entries that are held and that no block covers.
+    pub unsealed: u64,
+    /// Entries that others have announced or proposed and that are not here.
+    pub missing: u64,
 }
 
 /// An entry that is held and not sealed.
@@ -133,6 +157,8 @@ pub struct Snapshot {
     pub ledger: Ledger,
     /// Whether the node takes part.
     pub readiness: Readiness,
+    /// The members whose nodes are connected to this one; sorted.
+    pub connected: Vec<MemberId>,
 }
 
 /// Whether the node takes part.
@@ -183,6 +209,9 @@ impl GateError {
     }
 }
 
+/// Tells how far the consensus step is. It never waits for the engine.
+pub(crate) type Watch = Arc<dyn Fn() -> Progress + Send + Sync>;
+
 /// The doors' side.
 #[derive(Clone)]
 pub(crate) struct Gate {
@@ -190,6 +219,7 @@ pub(crate) struct Gate {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     reader: store::Reader,
     info: Arc<NodeInfo>,
+    step: Watch,
 }
 
 /// The core's side.
@@ -200,11 +230,11 @@ pub(crate) struct Core {
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
-/// Makes both sides.
-pub(crate) fn open(first: Snapshot, reader: store::Reader, info: NodeInfo) -> (Gate, Core) {
+/// Makes both sides. `step` tells how far the consensus step is.
+pub(crate) fn open(first: Snapshot, reader: store::Reader, info: NodeInfo, step: Watch) -> (Gate, Core) {
     let (ask, commands) = mpsc::channel(COMMANDS_MAX);
     let (publish, snapshot) = watch::channel(Arc::new(first));
-    let gate = Gate { commands: ask, snapshot, reader, info: Arc::new(info) };
+    let gate = Gate { commands: ask, snapshot, reader, info: Arc::new(info), step };
     (gate, Core { commands, snapshot: publish })
 }
 
@@ -224,6 +254,11 @@ impl Gate {
         &self.reader
     }
 
+    /// How far the consensus step is.
+    pub(crate) fn progress(&self) -> Progress {
+        (self.step)()
+    }
+
     /// How many commands wait for the core.
     pub(crate) fn waiting(&self) -> usize {
         self.commands.max_capacity().saturating_sub(self.commands.capacity())
@@ -238,12 +273,20 @@ impl Gate {
         self.ask(|reply| Command::Submit { entries, reply }).await
     }
 
-    /// Where this node's copy of a journal ends; none if the key is unknown.
+    /// How far this node's copy of a journal is; none if the key is unknown.
     ///
     /// # Errors
     /// [`GateError`].
-    pub(crate) async fn tip(&self, journal: PublicKey) -> Result<Option<Tip>, GateError> {
+    pub(crate) async fn tip(&self, journal: PublicKey) -> Result<Option<JournalEnd>, GateError> {
         self.ask(|reply| Command::Tip { journal, reply }).await
+    }
+
+    /// What the node holds beyond the last block, and what it lacks.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub(crate) async fn standing(&self) -> Result<Standing, GateError> {
+        self.ask(|reply| Command::Standing { reply }).await
     }
 
     /// An entry that is held here and not sealed.
@@ -254,23 +297,30 @@ impl Gate {
         self.ask(|reply| Command::Find { id, reply }).await
     }
 
-    /// Waits until a block covers a place in a journal.
+    /// Waits until a block covers a place in a journal, or none ever will.
     ///
     /// # Errors
     /// [`GateError::Closed`] if the core ends before.
     pub(crate) async fn covered(&self, journal: PublicKey, seq: Seq) -> Result<(), GateError> {
-        let covers = |snapshot: &Arc<Snapshot>| snapshot.ledger.journal_tip(&journal).next > seq;
+        let covers = |snapshot: &Arc<Snapshot>| {
+            let ledger = &snapshot.ledger;
+            ledger.journal_tip(&journal).next > seq
+                || ledger.journal_ends(&journal).is_some_and(|(end, _)| end <= seq)
+        };
         let mut snapshot = self.snapshot.clone();
         snapshot.wait_for(covers).await.map(|_| ()).map_err(|_| GateError::Closed)
     }
 
     /// Waits until nodes with a quorum of the voting power have a place in a journal on
-    /// disk, or a block covers it.
+    /// disk, or a block covers it, or none ever will.
     ///
     /// # Errors
     /// [`GateError`].
     pub(crate) async fn replicated(&self, journal: PublicKey, seq: Seq) -> Result<(), GateError> {
-        self.ask(|reply| Command::Replicated { journal, seq, reply }).await
+        tokio::select! {
+            replicated = self.ask(|reply| Command::Replicated { journal, seq, reply }) => replicated,
+            covered = self.covered(journal, seq) => covered,
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, GateError> {
@@ -280,15 +330,5 @@ impl Gate {
             mpsc::error::TrySendError::Closed(_) => GateError::Closed,
         })?;
         answer.await.map_err(|_| GateError::Closed)
-    }
-}
-
-impl Snapshot {
-    /// Whether this member alone holds a quorum of the voting power. Then what its node
-    /// holds durably is replicated in the sense of the design: nodes with a quorum of
-    /// the power have it on disk.
-    pub(crate) fn is_quorum_alone(&self, member: MemberId) -> bool {
-        let voters = self.ledger.voters();
-        voters.is_quorum(voters.power_of([member]))
     }
 }

@@ -18,6 +18,7 @@ mod cursor;
 mod doors;
 mod entries;
 mod extract;
+mod fates;
 mod health;
 mod history;
 mod listener;
@@ -25,7 +26,9 @@ mod nouns;
 mod observe;
 mod problem;
 mod receipt;
+mod stall;
 mod views;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -154,9 +157,11 @@ impl Drop for Server {
 fn router(doors: Arc<Doors>) -> Router {
     let v1 = Router::new()
         .route("/status", get(health::status))
+        .route("/status/stall", get(stall::show))
         .route("/genesis", get(health::genesis))
         .route("/entries", post(entries::submit))
-        .route("/entries/{id}", get(entries::show))
+        .route("/entries/{id}", get(fates::show))
+        .route("/outcomes", get(fates::outcomes))
         .route("/journals/{key}", get(history::journal))
         .route("/blocks/{height}", get(history::block))
         .route("/members", get(nouns::members))

@@ -35,6 +35,7 @@ mod store;
 mod telemetry;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use syngraph_config::node::{
@@ -46,7 +47,7 @@ use syngraph_protocol::ledger::Ledger;
 use syngraph_protocol::ledger::member::KeyPurpose;
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::task::block_in_place;
+use tokio::task::{JoinHandle, block_in_place};
 
 use crate::consensus::{ConsensusError, Engine, Identity, Started};
 use crate::core::{CoreError, Own, Parts, Sources};
@@ -121,18 +122,19 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     };
     let neighbours = Neighbours::new(files.config.peer.clone(), &recovered.ledger);
     let peers = peer_settings(&files, &recovered.ledger, me, &neighbours, store.reader(), &metrics);
-    let peers::Started { peers, events: peer_events, ended: peers_ended, .. } = peers::start(peers).await?;
+    let peers::Started { peers, events: peer_events, ended: port_ended, .. } = peers::start(peers).await?;
     let height = recovered.ledger.height();
     let consensus = consensus_settings(&dir, &files.config, &neighbours, height);
-    let Started { engine, events, mut ended } = consensus::start(consensus, identity).await?;
-    let snapshot = Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting };
+    let Started { engine, events, ended } = consensus::start(consensus, identity).await?;
+    let snapshot =
+        Snapshot { ledger: recovered.ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
     let info = NodeInfo {
         member: me,
         name: files.config.name.clone(),
         network: recovered.ledger.network(),
         genesis_toml: files.genesis_toml.clone(),
     };
-    let (gate, doors) = gate::open(snapshot, store.reader(), info);
+    let (gate, doors) = gate::open(snapshot, store.reader(), info, watch(engine.clone()));
     let Recovered { ledger, pending, undecided, .. } = recovered;
     let (chain, journals) = block_in_place(|| core::restore(me, ledger, pending, undecided, Instant::now()));
     let port = peers.clone();
@@ -144,36 +146,56 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let parts = Parts { own, chain, journals, disk: store, voting: engine.clone(), peers, snapshot, metrics };
     let sources = Sources { commands, events, peers: peer_events };
     let (stop_core, core_stops) = oneshot::channel();
-    let mut core = spawn_core(parts, sources, core_stops)?;
+    let core = spawn_core(parts, sources, core_stops)?;
     server.open(gate);
+    let running =
+        Running { server, engine, engine_ended: ended, core, stop_core, port, port_ended, following };
+    running.until(stop).await
+}
 
-    let why = tokio::select! {
-        () = stop => Why::Asked,
-        result = &mut core => Why::Core(flatten(result)),
-        _ = &mut ended => Why::Engine,
-    };
-    tracing::info!("stopping");
-    let doors_closed = server.stop().await;
-    // Before the core, which answers it to the last.
-    engine.stop().await;
-    // The core may have ended by itself meanwhile.
-    stop_core.send(()).ok();
-    match why {
-        Why::Core(result) => result?,
-        Why::Engine => flatten(core.await).and(Err(CoreError::Engine.into()))?,
-        Why::Asked => match core.await {
-            // The engine's end is what was asked for.
-            Ok(Err(CoreError::Engine)) => {}
-            result => flatten(result)?,
-        },
+/// A node that runs: what has to be stopped, and what may end by itself.
+struct Running {
+    server: http::Server,
+    engine: Engine,
+    engine_ended: JoinHandle<()>,
+    core: oneshot::Receiver<Result<(), CoreError>>,
+    stop_core: oneshot::Sender<()>,
+    port: peers::Handle,
+    port_ended: JoinHandle<()>,
+    following: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops in good order when `stop` resolves or a part has ended.
+    async fn until(mut self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        let why = tokio::select! {
+            () = stop => Why::Asked,
+            result = &mut self.core => Why::Core(flatten(result)),
+            _ = &mut self.engine_ended => Why::Engine,
+        };
+        tracing::info!("stopping");
+        let doors_closed = self.server.stop().await;
+        // Before the core, which answers it to the last.
+        self.engine.stop().await;
+        // The core may have ended by itself meanwhile.
+        self.stop_core.send(()).ok();
+        match why {
+            Why::Core(result) => result?,
+            Why::Engine => flatten(self.core.await).and(Err(CoreError::Engine.into()))?,
+            Why::Asked => match self.core.await {
+                // The engine's end is what was asked for.
+                Ok(Err(CoreError::Engine)) => {}
+                result => flatten(result)?,
+            },
+        }
+        self.following.abort();
+        self.port.stop();
+        // It has nobody to tell any more.
+        self.port_ended.await.ok();
+        doors_closed?;
+        tracing::info!("stopped");
+        Ok(())
     }
-    following.abort();
-    port.stop();
-    // It has nobody to tell any more.
-    peers_ended.await.ok();
-    doors_closed?;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// What made a node stop.
@@ -247,6 +269,11 @@ fn consensus_settings(
         vote_timeout: Duration::from_millis(config.consensus.vote_timeout_ms),
         wal: dir.wal(),
     }
+}
+
+/// What doors are told of the consensus step.
+fn watch(engine: Engine) -> gate::Watch {
+    Arc::new(move || engine.progress())
 }
 
 /// The core gets a thread of its own, since it writes to disk between its answers. What

@@ -95,7 +95,8 @@ pub(crate) struct Started {
     pub(crate) peers: Handle,
     /// What happens. When the receiver is dropped, the port ends.
     pub(crate) events: mpsc::Receiver<PeerEvent>,
-    /// Where it listens: the port, if the system was to choose one.
+    /// Where it listens: the port, since the system chooses it for tests.
+    #[cfg(test)]
     pub(crate) address: SocketAddr,
     /// Resolves when the port has ended: asked to, since the core is gone, or because the
     /// system took its listener away.
@@ -327,5 +328,11 @@ async fn start_with(settings: Settings, timing: Timing) -> Result<Started, Peers
     };
     let task = Task::new(swarm, surroundings, contacts);
     let ended = tokio::spawn(task.run());
-    Ok(Started { peers: Handle { me, commands, accounts }, events, address, ended })
+    Ok(Started {
+        peers: Handle { me, commands, accounts },
+        events,
+        #[cfg(test)]
+        address,
+        ended,
+    })
 }

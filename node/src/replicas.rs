@@ -149,7 +149,13 @@ impl Replicas {
         &self.replicated
     }
 
-    /// The members whose nodes are connected.
+    /// How many entries others have announced or proposed that are not here.
+    #[must_use]
+    pub fn missing(&self, view: View<'_>) -> u64 {
+        self.asking.missing(&self.peers, view)
+    }
+
+    /// The members whose nodes are connected; sorted.
     pub fn connected(&self) -> impl Iterator<Item = MemberId> {
         self.peers.keys().copied()
     }

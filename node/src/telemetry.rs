@@ -26,9 +26,10 @@ pub(crate) use self::peers::PeerMetrics;
 
 /// What is logged unless the operator says otherwise: everything of note, and of the
 /// libraries only what went wrong. The engine's network calls it an error, several times a
-/// block, that a lone voter has nobody to send to.
-pub(crate) const DEFAULT_FILTER: &str =
-    "info,arc_malachitebft=warn,arc_malachitebft_network=off,libp2p=warn,sled=warn,hyper=warn,ractor=warn";
+/// block, that a lone voter has nobody to send to. A peer can make the exchange of messages
+/// warn as often as it likes.
+pub(crate) const DEFAULT_FILTER: &str = "info,arc_malachitebft=warn,arc_malachitebft_network=off,libp2p=warn,\
+     libp2p_request_response=error,sled=warn,hyper=warn,ractor=warn";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -261,6 +262,8 @@ mod tests {
         metrics.request(&labels, 0.001);
         metrics.fsynced("entries", 0.002);
         metrics.clone().block_executed(3, 0.003);
+        metrics.peers().sent(100, 2);
+        metrics.peers().cut_off("PEER-GAP");
         let text = metrics.render();
         for line in [
             "syngraph_entries_accepted_total 1",
@@ -270,6 +273,10 @@ mod tests {
             "syngraph_fsync_seconds_count{log=\"entries\"} 1",
             "syngraph_block_execution_seconds_count 1",
             "syngraph_block_entries_sum 3.0",
+            "syngraph_peer_sent_bytes_total 100",
+            "syngraph_peer_entries_sent_total 2",
+            "syngraph_peers_cut_off_total{rule=\"PEER-GAP\"} 1",
+            "syngraph_peers_connected 0",
             "syngraph_rows_sealed_total 0",
             "syngraph_height 0",
         ] {

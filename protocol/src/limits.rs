@@ -69,7 +69,7 @@ pub const LINEAGE_NODES_MAX: usize = 10_000;
 pub const LINEAGE_LINKS_MAX: usize = 20_000;
 /// Most links that the declarations of all members together follow in one block; each
 /// member may begin another walk until it has followed its share.
-pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 500_000;
+pub const LINEAGE_STEPS_PER_BLOCK_MAX: usize = 250_000;
 /// Most asset versions that one line of a statement names and its charge is split over.
 pub const LINE_VERSIONS_MAX: usize = 1_024;
 /// Highest charge of one line, in minor units: so many lines as there can be sum up below

@@ -34,6 +34,9 @@ pub struct Status {
     pub rows_sealed: u64,
     /// Whether it takes entries.
     pub ready: bool,
+    /// How many other members' nodes are connected to it.
+    #[serde(default, deserialize_with = "number")]
+    pub peers_connected: u64,
     /// Time of the last block.
     pub time: UtcMs,
 }
@@ -50,9 +53,25 @@ pub struct JournalView {
     pub next_seq: Seq,
     /// The last entry; zeros for an empty journal.
     pub last_entry: EntryId,
+    /// The number after the last entry that nodes with a quorum of the power hold.
+    #[serde(deserialize_with = "seq")]
+    pub replicated_next_seq: Seq,
     /// The number after the last sealed entry.
     #[serde(deserialize_with = "seq")]
     pub sealed_next_seq: Seq,
+    /// From where on entries have lapsed; none while the journal goes on.
+    #[serde(default)]
+    pub ends: Option<JournalEnd>,
+}
+
+/// Where a journal ends for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEnd {
+    /// The first number that no block will ever cover.
+    #[serde(deserialize_with = "seq")]
+    pub seq: Seq,
+    /// Why: `KEY-FROZEN`, `KEY-REVOKED`, `KEY-ENDED`.
+    pub rule: String,
 }
 
 /// How far an entry has come.
@@ -67,6 +86,8 @@ pub enum State {
     Replicated,
     /// Covered by a committed block.
     Sealed,
+    /// No block will ever cover it.
+    Lapsed,
 }
 
 /// What a node answers about one entry that was sent.
@@ -92,6 +113,9 @@ pub struct Answer {
     /// The same in words.
     #[serde(default)]
     pub detail: Option<String>,
+    /// What keeps it from coming as far as the node was to wait for.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
     /// After how many seconds it may be sent again.
     #[serde(default)]
     pub retry_after_s: Option<u64>,
@@ -113,8 +137,26 @@ pub struct EntryView {
     /// What became of it.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// Why it was refused when it was sealed, or has lapsed.
+    #[serde(default)]
+    pub rule: Option<String>,
     /// The entry.
     pub entry: SignedEntry,
+}
+
+/// What became of an entry that a block covers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Sealed {
+    /// Its id.
+    pub id: EntryId,
+    /// The block.
+    #[serde(deserialize_with = "height")]
+    pub height: Height,
+    /// Its position in the log.
+    #[serde(deserialize_with = "number")]
+    pub index: u64,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// How far an entry has come, without the entry.

@@ -21,6 +21,7 @@ const FIELDS: &[Column] = &[
     ("number", "/entry/head/seq"),
     ("signed at", "/entry/head/claimed_at"),
     ("outcome", "/outcome"),
+    ("rule", "/rule"),
 ];
 
 /// Does what the command line asks for.
@@ -28,22 +29,25 @@ const FIELDS: &[Column] = &[
 /// # Errors
 /// As the node refuses.
 pub(super) async fn run(session: &Session, command: EntryCommand) -> Result<Answer, CliError> {
-    let EntryCommand::Show { entry } = command;
-    let found = get(session, &entry).await?;
+    let EntryCommand::Show { entry, brief } = command;
+    let found = get(session, &entry, !brief).await?;
     Ok(answer(&found))
 }
 
-/// An entry as the node shows it.
+/// An entry as the node shows it, with what it says or without.
 ///
 /// # Errors
 /// As the node refuses.
-pub(super) async fn get(session: &Session, entry: &EntryId) -> Result<Value, CliError> {
-    Ok(session.node()?.get(&format!("/v1/entries/{entry}")).await?)
+pub(super) async fn get(session: &Session, entry: &EntryId, body: bool) -> Result<Value, CliError> {
+    Ok(session.node()?.get(&format!("/v1/entries/{entry}?body={body}")).await?)
 }
 
 fn answer(found: &Value) -> Answer {
-    let body = found.pointer("/entry/body").unwrap_or(&Value::Null);
-    Answer::new(found).text(view::fields(found, FIELDS)).text(format!("says\n{body:#}"))
+    let answer = Answer::new(found).text(view::fields(found, FIELDS));
+    match found.pointer("/entry/body") {
+        Some(body) => answer.text(format!("says\n{body:#}")),
+        None => answer,
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use syngraph_client::api::{Node, State};
+use syngraph_client::api::{Node, State, Wait};
 use syngraph_client::key::Key;
 use syngraph_client::submit::{Client, Options, Receipt, new_idem};
 use syngraph_protocol::entry::{Body, Deed};
@@ -146,10 +146,12 @@ impl Session {
     /// As the outbox and the node refuse.
     pub(super) async fn submit(&self, body: Body) -> Result<Receipt, CliError> {
         let client = self.client().await?;
-        let receipt = match self.args.wait {
-            Until::Accepted => client.submit(body).await,
-            Until::Sealed => client.submit_and_wait(body).await,
+        let wait = match self.args.wait {
+            Until::Accepted => Wait::Accepted,
+            Until::Replicated => Wait::Replicated,
+            Until::Sealed => Wait::Sealed,
         };
+        let receipt = client.submit_until(body, wait).await;
         client.close().await;
         Ok(receipt?)
     }
@@ -175,6 +177,9 @@ pub(super) fn answer(receipt: &Receipt, done: &str) -> Answer {
             .text(format!("{rule}: the ledger refused entry {id}, sealed in block {height}"))
             .ending(Exit::Failed),
         (_, Some(height)) => answer.text(format!("{done}: {id}, sealed in block {height}")),
+        (_, None) if receipt.state == State::Replicated => {
+            answer.text(format!("{done}: {id}, held by nodes with a quorum and not sealed yet"))
+        }
         (_, None) => answer.text(format!("{done}: {id}, accepted by the node and not sealed yet")),
     }
 }
@@ -206,5 +211,7 @@ mod tests {
         let accepted = answer(&receipt(None), "registered");
         assert!(accepted.plain().contains("not sealed yet"));
         assert!(accepted.json().contains("\"state\":\"accepted\""));
+        let held = answer(&Receipt { state: State::Replicated, ..receipt(None) }, "registered");
+        assert!(held.plain().contains("held by nodes with a quorum"));
     }
 }

@@ -1,26 +1,34 @@
 //! The thread that owns an outbox: takes intents in, sends them, asks how far they are.
 //!
 //! Before anything is sent, what the node has of the journal is compared with what was
-//! signed here; again whenever the node says that an entry does not continue the journal.
-//! One request sends entries, one asks; both may be under way at once.
+//! signed here; again whenever the node says that an entry does not continue the journal,
+//! and whenever another node is talked to. One request sends entries, one asks; both may be
+//! under way at once. The one that asks is held by the node until there is news.
+
+mod telling;
+mod turning;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::Body;
-use syngraph_protocol::ids::{EntryId, NetworkId};
+use syngraph_protocol::ids::{EntryId, NetworkId, Seq};
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::time::UtcMs;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::telling::receipt;
+use self::turning::is_down;
 use super::backoff::Backoff;
+use super::nodes::Nodes;
 use super::pending::{Pending, sleep_until, under_way};
-use super::view::{View, view};
-use super::{Progress, Receipt, SubmitError};
-use crate::api::{Answer, ApiError, Fate, Node, State, Wait};
+use super::view::{Question, View, view};
+use super::{Progress, SubmitError, Wishes};
+use crate::api::{Answer, ApiError, State, Wait};
 use crate::outbox::{Binding, NodeTip, Outbox, OutboxError, Place, Reconciled};
 
 /// Most entries of one request; nodes take 256.
@@ -31,9 +39,9 @@ const POST_BYTES_MAX: usize = 4 * 1024 * 1024;
 const INTAKE_MAX: usize = 256;
 /// Most outcomes asked for in one go.
 const OUTCOMES_MAX: usize = 128;
-/// Time between two questions for what is sealed, while blocks come.
+/// Time before a question is asked again whose answer was no news.
 const POLL: Duration = Duration::from_millis(25);
-/// The same once nothing was sealed for a while.
+/// The same after several such answers.
 const POLL_IDLE_MAX: Duration = Duration::from_millis(500);
 
 /// An intent on its way into the outbox.
@@ -50,11 +58,14 @@ type Sent = (Vec<u64>, Result<Vec<Answer>, ApiError>);
 
 /// Sends what is in an outbox.
 pub(super) struct Sender {
-    node: Node,
+    nodes: Nodes,
     key: SecretKey,
     outbox: Outbox,
     patience: Option<Duration>,
     waiters: HashMap<u64, watch::Sender<Progress>>,
+    wishes: Arc<Wishes>,
+    /// The first number that no quorum is known to hold.
+    replicated: Seq,
     network: Option<NetworkId>,
     is_reconciled: bool,
     /// The entry whose presence decides whether the journal is ours.
@@ -80,14 +91,23 @@ fn now() -> UtcMs {
 }
 
 impl Sender {
-    pub(super) fn new(node: Node, key: SecretKey, outbox: Outbox, patience: Option<Duration>) -> Self {
+    pub(super) fn new(
+        mut nodes: Nodes,
+        key: SecretKey,
+        outbox: Outbox,
+        patience: Option<Duration>,
+        wishes: Arc<Wishes>,
+    ) -> Self {
         let start = Instant::now();
+        nodes.inherited(outbox.signed());
         Self {
-            node,
+            nodes,
             key,
             outbox,
             patience,
             waiters: HashMap::new(),
+            wishes,
+            replicated: Seq::FIRST,
             network: None,
             is_reconciled: false,
             ask: None,
@@ -111,6 +131,7 @@ impl Sender {
         mut commands: mpsc::Receiver<Command>,
         mut stop: oneshot::Receiver<()>,
     ) {
+        let wishes = self.wishes.clone();
         loop {
             self.start();
             let wake = self.wakes_at();
@@ -121,6 +142,7 @@ impl Sender {
                 sent = under_way(&mut self.post) => self.on_sent(sent),
                 view = under_way(&mut self.view) => self.on_view(view),
                 () = sleep_until(wake) => self.on_time(),
+                () = wishes.changed.notified() => self.on_wish(),
                 command = commands.recv(), if has_room => match command {
                     Some(command) => self.take_in(command, &mut commands),
                     None => return,
@@ -148,7 +170,8 @@ impl Sender {
 
     fn start_post(&mut self) {
         let batch = self.outbox.batch(self.post_entries, POST_BYTES_MAX);
-        let node = self.node.clone();
+        let node = self.nodes.current().clone();
+        self.nodes.sent(&batch.numbers);
         self.post = Some(Box::pin(async move {
             let answers = node.post_entries(batch.frames, Wait::Accepted).await;
             (batch.numbers, answers)
@@ -156,10 +179,28 @@ impl Sender {
     }
 
     fn start_view(&mut self) {
-        let (node, key, network, ask) = (self.node.clone(), self.key.public(), self.network, self.ask);
         let awaited = self.outbox.unsealed().filter(|place| self.is_awaited(place));
         let awaited: Vec<Place> = awaited.take(OUTCOMES_MAX).collect();
-        self.view = Some(Box::pin(view(node, key, network, ask, awaited)));
+        // A comparison must not wait for anything.
+        let oldest = self.outbox.unsealed().next().filter(|_| self.is_reconciled);
+        let wanted = self.wishes.replicated.load(Ordering::Relaxed) && self.is_reconciled;
+        let behind = self.outbox.unsealed().find(|place| wanted && place.seq >= self.replicated);
+        let question = Question {
+            key: self.key.public(),
+            network: self.network,
+            ask: self.ask,
+            sealed: oldest.map(|place| place.seq),
+            replicated: behind.map(|place| place.seq),
+            awaited,
+        };
+        self.view = Some(Box::pin(view(self.nodes.current().clone(), question)));
+    }
+
+    /// Somebody wants to know more than what is being asked.
+    fn on_wish(&mut self) {
+        if self.is_reconciled {
+            (self.view, self.view_at) = (None, Instant::now());
+        }
     }
 
     /// Whether somebody waits for the outcome of an entry.
@@ -187,7 +228,10 @@ impl Sender {
             return;
         }
         let silent = || {
-            ("SUBMIT-TIMEOUT".to_owned(), format!("{} has sealed nothing for {patience:?}", self.node.url()))
+            (
+                "SUBMIT-TIMEOUT".to_owned(),
+                format!("{} has sealed nothing for {patience:?}", self.nodes.current().url()),
+            )
         };
         let (rule, reason) = self.trouble.clone().unwrap_or_else(silent);
         self.give_up(reason, &rule);
@@ -299,11 +343,13 @@ impl Sender {
         self.outbox.accepted(number);
         self.post_backoff.reset();
         self.moved();
-        (self.poll, self.view_at) = (POLL, self.view_at.min(Instant::now() + POLL));
+        self.nodes.went_well();
+        (self.poll, self.view_at) = (POLL, self.view_at.min(Instant::now()));
         let Some(place) = self.outbox.place(number) else { return };
-        let state = answer.state.unwrap_or(State::Accepted).min(State::Replicated);
+        // Whether it is sealed or has lapsed is told with its outcome.
+        let state = answer.state.filter(|state| *state == State::Replicated).unwrap_or(State::Accepted);
         if let Some(waiter) = self.waiters.get(&number) {
-            waiter.send_replace(Progress::Accepted(receipt(place, state)));
+            waiter.send_replace(Progress::Held(receipt(place, state)));
         }
     }
 
@@ -314,8 +360,12 @@ impl Sender {
         if answer.status == 409 || rule.starts_with("JRN-") {
             // The comparison finds out whether somebody else uses the key.
             self.trouble = Some((rule, detail));
-            self.is_reconciled = false;
-            self.view_at = Instant::now() + self.post_backoff.next(None);
+            let after = self.post_backoff.next(None);
+            self.compare_again(after);
+            return false;
+        }
+        if !self.nodes.is_only_here(number) {
+            self.keep_refused(number, rule, detail);
             return false;
         }
         self.withdraw(number, rule, detail);
@@ -334,7 +384,8 @@ impl Sender {
     /// The request as a whole has no answer.
     fn on_refused_request(&mut self, numbers: &[u64], error: &ApiError) {
         let ApiError::Problem(problem) = error else {
-            return self.retry_post(None, error.to_string(), error.rule());
+            self.retry_post(None, error.to_string(), error.rule());
+            return self.turn_away();
         };
         match (problem.status, numbers) {
             (400 | 413 | 415, [number]) => {
@@ -345,7 +396,12 @@ impl Sender {
                 }
             }
             (400 | 413 | 415, _) => self.post_entries = 1,
-            (429 | 500..=599, _) => self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule),
+            (429 | 500..=599, _) => {
+                self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule);
+                if is_down(&problem.rule) {
+                    self.turn_away();
+                }
+            }
             _ => {
                 // Not a node, or one that does not let us in: waiting won't help.
                 self.give_up(error.to_string(), &problem.rule);
@@ -370,7 +426,11 @@ impl Sender {
             Ok(view) => view,
             Err(error) => {
                 self.view_at = Instant::now() + self.view_backoff.next(None);
-                return self.hindered(error.to_string(), error.rule());
+                self.hindered(error.to_string(), error.rule());
+                if !matches!(error, ApiError::Problem(_)) || is_down(error.rule()) {
+                    self.turn_away();
+                }
+                return;
             }
         };
         self.view_backoff.reset();
@@ -396,7 +456,8 @@ impl Sender {
         match self.outbox.reconcile(node, view.contains) {
             Ok(Reconciled::Ready) => {
                 (self.is_reconciled, self.ask) = (true, None);
-                (self.post_at, self.view_at) = (Instant::now(), Instant::now() + POLL);
+                (self.post_at, self.view_at) = (Instant::now(), Instant::now());
+                self.nodes.went_well();
                 self.outbox.sign(&self.key, now());
                 self.tell_accepted();
                 true
@@ -407,8 +468,10 @@ impl Sender {
             }
             Ok(Reconciled::Behind) => {
                 self.view_at = Instant::now() + self.view_backoff.next(None);
-                let reason = format!("{} lacks entries that were acknowledged before", self.node.url());
+                let url = self.nodes.current().url();
+                let reason = format!("{url} lacks entries that were acknowledged before");
                 self.hindered(reason, "OUTBOX-NODE-BEHIND");
+                self.turn_away();
                 false
             }
             Err(error) => {
@@ -417,59 +480,6 @@ impl Sender {
             }
         }
     }
-
-    /// After a comparison, tells those whose entries the node turned out to have.
-    fn tell_accepted(&mut self) {
-        for place in self.outbox.unsealed() {
-            let Some(waiter) = self.waiters.get(&place.number) else { continue };
-            waiter.send_if_modified(|progress| {
-                let is_news = matches!(progress, Progress::Queued);
-                if is_news {
-                    *progress = Progress::Accepted(receipt(place, State::Accepted));
-                }
-                is_news
-            });
-        }
-    }
-
-    /// Tells outcomes, and lets go of what is sealed and told.
-    fn on_sealed(&mut self, view: View) {
-        for (number, fate) in view.outcomes {
-            let (Some(place), Some(waiter)) = (self.outbox.place(number), self.waiters.remove(&number))
-            else {
-                continue;
-            };
-            let Fate { state, height, index, outcome } = fate;
-            waiter.send_replace(Progress::Sealed(Receipt {
-                state,
-                height,
-                index,
-                outcome,
-                ..receipt(place, state)
-            }));
-        }
-        let mut below = view.journal.sealed_next_seq;
-        let untold = self.outbox.unsealed().find(|place| self.is_awaited(place));
-        if let Some(untold) = untold {
-            below = below.min(untold.seq);
-        }
-        let before = self.outbox.len();
-        self.outbox.sealed(below);
-        if self.outbox.len() < before {
-            self.moved();
-            self.waiters.retain(|_, waiter| !waiter.is_closed());
-            self.poll = POLL;
-        } else {
-            self.poll = (self.poll * 2).min(POLL_IDLE_MAX);
-        }
-        // Outcomes that wait to be fetched need no pause.
-        let is_behind = untold.is_some_and(|untold| untold.seq < view.journal.sealed_next_seq);
-        self.view_at = Instant::now() + if is_behind { Duration::ZERO } else { self.poll };
-    }
-}
-
-fn receipt(place: Place, state: State) -> Receipt {
-    Receipt { id: place.id, seq: place.seq, state, height: None, index: None, outcome: None }
 }
 
 fn told(rule: Option<String>, detail: Option<String>) -> (String, String) {

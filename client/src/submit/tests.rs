@@ -42,6 +42,12 @@ struct Fake {
     refuses: BTreeSet<u8>,
     /// The ids of everything that was ever sent, by idempotency key.
     seen: BTreeMap<u8, BTreeSet<EntryId>>,
+    /// How many entries a quorum holds, if more than are sealed.
+    replicated: usize,
+    /// By which rule nothing more is sealed.
+    ends: Option<&'static str>,
+    /// Whether every connection breaks.
+    is_gone: bool,
     /// Whether the key is not registered yet.
     key_is_unknown: bool,
 }
@@ -125,17 +131,28 @@ impl Fake {
             });
             return (200, status);
         }
-        if let Some(key) = path.strip_prefix("/v1/journals/") {
+        if let Some(key) = path.strip_prefix("/v1/journals/").and_then(|rest| rest.split('?').next()) {
             if self.key_is_unknown {
                 return unknown("KEY-UNKNOWN");
             }
             let tip = self.tip();
             let view = json!({
-                "journal": key, "member": 3, "next_seq": tip.next, "last_entry": tip.last, "sealed_next_seq": self.sealed(),
+                "journal": key, "member": 3, "next_seq": tip.next, "last_entry": tip.last,
+                "replicated_next_seq": self.replicated.max(self.sealed()), "sealed_next_seq": self.sealed(),
+                "ends": self.ends.map(|rule| json!({"seq": self.sealed(), "rule": rule})),
             });
             return (200, view);
         }
-        let id = path.strip_prefix("/v1/entries/").expect("no other path is asked for");
+        if let Some(ids) = path.strip_prefix("/v1/outcomes?ids=") {
+            let outcome = |id: &str| {
+                let position = self.journal.iter().position(|entry| entry.id().to_string() == id)?;
+                let sealed = json!({"id": id, "height": 7, "index": position, "outcome": "applied"});
+                (position < self.sealed()).then_some(sealed)
+            };
+            return (200, ids.split(',').filter_map(outcome).collect());
+        }
+        let id = path.strip_prefix("/v1/entries/").and_then(|rest| rest.split('?').next());
+        let id = id.expect("no other path is asked for");
         let position = self.journal.iter().position(|entry| entry.id().to_string() == id);
         let Some(position) = position else { return unknown("ENTRY-UNKNOWN") };
         let is_sealed = position < self.sealed();
@@ -158,7 +175,7 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String, Vec<u8>)> {
     }
     let head = String::from_utf8(head).ok()?;
     let mut words = head.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.split('?').next()?.to_owned());
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let length = head
         .lines()
         .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
@@ -171,7 +188,11 @@ async fn serve(mut stream: TcpStream, fake: Shared) {
     while let Some((method, path, body)) = request(&mut stream).await {
         let answer = {
             let mut fake = fake.lock().expect("no test panics with it");
-            if method == "POST" { fake.post(&body) } else { Some(fake.get(&path)) }
+            match method.as_str() {
+                _ if fake.is_gone => None,
+                "POST" => fake.post(&body),
+                _ => Some(fake.get(&path)),
+            }
         };
         let Some((status, body)) = answer else { return };
         let body = body.to_string();
@@ -205,8 +226,13 @@ impl Bench {
     }
 
     fn client(&self, patience: Option<Duration>) -> Client {
+        self.client_of(Vec::new(), patience)
+    }
+
+    /// A client that may go on with other nodes.
+    fn client_of(&self, others: Vec<Node>, patience: Option<Duration>) -> Client {
         let key = Key::new(SecretKey::from_seed(&[5; 32]), "app");
-        let options = Options { patience, ..Options::beside(&self.dir.path().join("app.key")) };
+        let options = Options { patience, others, ..Options::beside(&self.dir.path().join("app.key")) };
         Client::open(self.node.clone(), &key, &options).expect("a fresh outbox")
     }
 
@@ -338,6 +364,89 @@ async fn a_key_that_is_used_elsewhere_stops_the_outbox() {
     bench.fake(|fake| assert_eq!(fake.idems(), [9]));
     let next = client.queue(body(1)).await.map(|_| ()).map_err(|e| e.rule().to_owned());
     assert_eq!(next, Err("OUTBOX-FORKED".into()));
+}
+
+/// Waits until the fake is as it should be.
+async fn until(bench: &Bench, is_so: impl Fn(&Fake) -> bool) {
+    while !bench.fake(|fake| is_so(fake)) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_tells_each_state_once_it_is_reached() {
+    let bench = Bench::new(Fake { sealed: Some(0), ..Fake::default() }).await;
+    let client = bench.client(None);
+    let mut tickets = queue_all(&client, 0..2).await;
+    for ticket in &mut tickets {
+        assert_eq!(ticket.accepted().await.expect("accepted").state, State::Accepted);
+    }
+    bench.fake(|fake| fake.replicated = 1);
+    assert_eq!(tickets[0].replicated().await.expect("a quorum holds it").state, State::Replicated);
+    assert_eq!((tickets[0].state(), tickets[1].state()), (Some(State::Replicated), Some(State::Accepted)));
+    bench.fake(|fake| fake.sealed = None);
+    for ticket in &mut tickets {
+        assert_eq!(ticket.sealed().await.expect("sealed").outcome, Some(Outcome::Applied));
+        assert_eq!(ticket.replicated().await.expect("and so replicated").state, State::Sealed);
+    }
+}
+
+#[tokio::test]
+async fn what_has_lapsed_is_told_and_not_kept() {
+    let bench = Bench::new(Fake { sealed: Some(1), ..Fake::default() }).await;
+    let client = bench.client(None);
+    let mut tickets = queue_all(&client, 0..3).await;
+    tickets[0].sealed().await.expect("sealed");
+    until(&bench, |fake| fake.journal.len() == 3).await;
+    bench.fake(|fake| (fake.ends, fake.refuses) = (Some("KEY-FROZEN"), (0..=255).collect()));
+    for ticket in &mut tickets[1..] {
+        let error = ticket.sealed().await.expect_err("never");
+        assert_eq!((error.rule(), ticket.state()), ("KEY-FROZEN", Some(State::Lapsed)));
+    }
+    client.close().await;
+    // Nothing is left to be sent, and the key is done for.
+    let client = bench.client(None);
+    assert_eq!(client.submit(body(9)).await.map_err(|e| e.rule().to_owned()), Err("TEST-REFUSED".into()));
+    bench.fake(|fake| assert_eq!(fake.idems(), [0, 1, 2]));
+}
+
+#[tokio::test]
+async fn another_node_goes_on_where_one_has_gone() {
+    let (first, second) = (Bench::new(Fake::default()).await, Bench::new(Fake::default()).await);
+    let client = first.client_of(vec![second.node.clone()], None);
+    client.submit_and_wait(body(0)).await.expect("sealed by the first");
+    // Both have it; then the first takes two more, and answers nobody any more.
+    let sealed = first.fake(|fake| fake.journal.clone());
+    second.fake(|fake| fake.journal = sealed);
+    first.fake(|fake| fake.sealed = Some(1));
+    let mut tickets = queue_all(&client, 1..3).await;
+    for ticket in &mut tickets {
+        ticket.accepted().await.expect("accepted by the first");
+    }
+    first.fake(|fake| fake.is_gone = true);
+    for ticket in &mut tickets {
+        ticket.sealed().await.expect("sealed by the second");
+    }
+    client.submit_and_wait(body(3)).await.expect("sealed by the second");
+    second.fake(|fake| assert_eq!(fake.idems(), [0, 1, 2, 3]));
+    let ids =
+        |bench: &Bench| bench.fake(|fake| fake.journal.iter().map(VerifiedEntry::id).collect::<Vec<_>>());
+    assert_eq!(ids(&first), ids(&second)[..3], "the same bytes, so nothing forks");
+}
+
+#[tokio::test]
+async fn a_place_that_another_node_may_hold_is_never_signed_anew() {
+    let (first, second) = (Bench::new(Fake::default()).await, Bench::new(Fake::default()).await);
+    let client = first.client_of(vec![second.node.clone()], None);
+    first.fake(|fake| fake.faults = [Fault::DropAfter].into());
+    second.fake(|fake| fake.refuses = [1].into());
+    let error = client.submit_and_wait(body(1)).await.map(|receipt| receipt.state);
+    // The second refuses it. It is told, or the first is asked again in time: never dropped.
+    assert!(matches!(&error, Ok(State::Sealed)) || error.is_err_and(|e| e.rule() == "TEST-REFUSED"));
+    let mut next = client.queue(body(2)).await.expect("durable");
+    next.sealed().await.expect("the first has both in the end");
+    first.fake(|fake| assert_eq!(fake.idems(), [1, 2]));
+    second.fake(|fake| assert!(fake.seen.values().all(|ids| ids.len() == 1)));
 }
 
 #[tokio::test]

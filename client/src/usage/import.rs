@@ -321,6 +321,9 @@ impl Import<'_> {
         match ticket.sealed().await {
             Ok(receipt) => self.report.settle(&lines, receipt),
             Err(SubmitError::Refused { rule, detail }) => self.report.refuse_lines(&lines, &rule, &detail),
+            Err(SubmitError::Lapsed { rule }) => {
+                self.report.refuse_lines(&lines, &rule, "the report has lapsed: no block will ever cover it");
+            }
             Err(error) => return Err(error.into()),
         }
         self.settled += lines.len() as u64;

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::ports::{Disk, Now, Peers, Voting};
 use super::{Core, CoreError};
-use crate::gate::{Admission, Command, Held};
+use crate::gate::{Admission, Command, Held, JournalEnd, Standing};
 use crate::journals::{Admitted, Via};
+use crate::replicas::View;
 
 /// How long a door without room asks to be left alone.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -34,7 +35,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             }
             Command::Tip { journal, reply } => {
                 let tip = self.journals.tip(self.chain.ledger(), &journal);
-                self.answer(reply, tip);
+                let replicated = self.replicated_next(&journal);
+                self.answer(reply, tip.map(|tip| JournalEnd { tip, replicated }));
+            }
+            Command::Standing { reply } => {
+                let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
+                let unsealed = u64::try_from(self.journals.len()).unwrap_or(u64::MAX);
+                self.answer(reply, Standing { unsealed, missing: self.replicas.missing(view) });
             }
             Command::Find { id, reply } => {
                 let found = self.journals.find(&id).map(|(entry, parked)| (entry.clone(), parked));
@@ -58,7 +65,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     fn is_replicated(&self, journal: &PublicKey, seq: Seq) -> bool {
-        seq < self.chain.ledger().journal_tip(journal).next || self.replicas.replicated().holds(journal, seq)
+        seq < self.replicated_next(journal)
+    }
+
+    /// The first number of a journal that no quorum is known to hold and no block covers.
+    fn replicated_next(&self, journal: &PublicKey) -> Seq {
+        let sealed = self.chain.ledger().journal_tip(journal).next;
+        self.replicas.replicated().next(journal).map_or(sealed, |next| sealed.max(next))
     }
 
     /// Tells the doors whose entries a quorum holds; forgets those that have given up.

@@ -19,10 +19,12 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             PeerEvent::Up { member } => {
                 tracing::info!(%member, "a member's node is connected");
                 self.replicas.up(member, view);
+                self.publish_connected();
             }
             PeerEvent::Down { member } => {
                 tracing::info!(%member, "a member's node is no longer connected");
                 self.replicas.down(member);
+                self.publish_connected();
             }
             PeerEvent::Request { from, ticket, request } => {
                 let response = match request {

@@ -6,7 +6,6 @@ use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::genesis::Genesis;
 use syngraph_protocol::ids::{Height, Seq};
-use syngraph_protocol::journal::Tip;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -15,7 +14,7 @@ use super::run::now;
 use super::*;
 use crate::chain::tests::certify;
 use crate::consensus::{Engine, Identity, Settings, Started, Transport, start};
-use crate::gate::{self, Admission, Command, Gate, Held, NodeInfo};
+use crate::gate::{self, Admission, Command, Gate, Held, JournalEnd, NodeInfo};
 use crate::journals::tests::{charter, journal};
 use crate::replicas::message::{PeerEvent, Request};
 use crate::store::Recovered;
@@ -74,9 +73,10 @@ impl World {
         let identity = Identity { member: ME, network, validator, transport_seed: [12; 32] };
         let started = start(settings(&wal(dir.path())), identity).await.expect("starts");
         let Started { engine, events, .. } = started;
-        let first = Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting };
+        let first =
+            Snapshot { ledger: ledger.clone(), readiness: Readiness::Starting, connected: Vec::new() };
         let info = NodeInfo { member: ME, name: "test".into(), network, genesis_toml: String::new() };
-        let (gate, doors) = gate::open(first, store.reader(), info);
+        let (gate, doors) = gate::open(first, store.reader(), info, Arc::new(|| unreachable!("nobody asks")));
         let parts = Parts {
             own: Own { member: ME, journal: SecretKey::from_seed(&[13; 32]) },
             chain: Chain::new(ME, ledger),
@@ -111,7 +111,7 @@ async fn whatever_is_told_of_an_entry_is_told_after_its_sync() {
     core.on_command(now(), Command::Submit { entries, reply }).expect("the store works");
     let (reply, mut found) = oneshot::channel::<Option<Held>>();
     core.on_command(now(), Command::Find { id, reply }).expect("the store works");
-    let (reply, mut tip) = oneshot::channel::<Option<Tip>>();
+    let (reply, mut tip) = oneshot::channel::<Option<JournalEnd>>();
     core.on_command(now(), Command::Tip { journal, reply }).expect("the store works");
     assert_eq!(admissions.try_recv(), Err(TryRecvError::Empty));
     assert!(matches!(found.try_recv(), Err(TryRecvError::Empty)), "others must not see it before");
@@ -120,7 +120,7 @@ async fn whatever_is_told_of_an_entry_is_told_after_its_sync() {
     core.settle(now()).expect("the store works");
     assert_eq!(admissions.try_recv(), Ok(vec![Admission::New { id }]));
     assert_eq!(found.try_recv().map(|held| held.map(|held| held.entry.id())), Ok(Some(id)));
-    assert_eq!(tip.try_recv().map(|tip| tip.map(|tip| tip.next)), Ok(Some(Seq::new(1))));
+    assert_eq!(tip.try_recv().map(|tip| tip.map(|end| end.tip.next)), Ok(Some(Seq::new(1))));
 }
 
 /// A proposal as a peer would make it on this state.

@@ -109,7 +109,7 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
-    use syngraph_protocol::ids::MemberId;
+    use syngraph_protocol::ids::{MemberId, PublicKey};
 
     use super::*;
 
@@ -117,7 +117,9 @@ mod tests {
     async fn ended(script: &str) -> Running {
         let any = "127.0.0.1:0".parse().expect("an address");
         let (name, dir) = ("Aster".to_owned(), std::path::PathBuf::from("aster"));
-        let plan = NodePlan { member: MemberId::new(1), name, dir, http: any, consensus: any };
+        let (member, transport) = (MemberId::new(1), PublicKey::from_bytes([0; 32]));
+        let (http, peer, consensus) = (any, any, any);
+        let plan = NodePlan { member, name, dir, http, peer, consensus, transport, key_files: Vec::new() };
         let mut child = Command::new("sh").args(["-c", script]).spawn().expect("a shell starts");
         let pid = child.id().expect("it runs");
         child.wait().await.expect("it ends");

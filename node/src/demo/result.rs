@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use syngraph_client::api::Node;
 use syngraph_client::audit::AuditReport;
 
+use super::consortium::Settled;
 use super::founding::Founded;
 use super::process::Running;
 use super::{DemoError, Outcome};
@@ -14,28 +14,39 @@ use super::{DemoError, Outcome};
 pub(super) fn nodes(founded: &Founded, running: &[Running]) -> Value {
     let node = |node: &Running| {
         let plan = &node.plan;
+        let first = running.first().is_some_and(|first| first.plan.member == plan.member);
+        // Members without a node sign at the first one's.
+        let guests = founded.guests.iter().filter(|_| first);
+        let key_files: Vec<_> = plan.key_files.iter().chain(guests).collect();
         json!({
             "member": plan.member,
             "name": plan.name,
             "pid": node.pid,
             "dir": plan.dir,
             "http": node.url(),
-            "peer": Value::Null,
+            "peer": plan.peer.to_string(),
             "consensus": plan.consensus.to_string(),
-            "key_files": founded.roots,
+            "key_files": key_files,
         })
     };
     json!({ "nodes": running.iter().map(node).collect::<Vec<_>>(), "genesis": founded.genesis_path })
 }
 
-/// Gathers the result from the node and the audit.
+/// Gathers the result from where the nodes have come to and the audit. A node that has
+/// gone has neither height nor state.
 pub(super) async fn gather(
-    api: &Node,
-    node: &Running,
+    settled: &Settled,
+    running: &[Running],
     outcome: &Outcome,
     report: &AuditReport,
 ) -> Result<Value, DemoError> {
-    let status = api.status().await?;
+    let Settled { api, status, members } = settled;
+    let node = |node: &Running| {
+        let member = node.plan.member;
+        let there = members.contains(&member).then_some(status);
+        let (height, root) = (there.map(|status| status.height), there.map(|status| status.state_root));
+        json!({ "member": member, "height": height, "state_root": root })
+    };
     let (mut lines, mut positions, mut payments) = (Vec::new(), Vec::new(), Vec::new());
     for month in &outcome.months {
         lines.extend(api.list::<Value>(&format!("/v1/statements/{month}/lines")).await?);
@@ -54,7 +65,7 @@ pub(super) async fn gather(
         "positions": positions,
         "payments": payments,
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
-        "nodes": [{ "member": node.plan.member, "height": status.height, "state_root": status.state_root }],
+        "nodes": running.iter().map(node).collect::<Vec<_>>(),
         "state_root": status.state_root,
         "audit": report,
         "archive": outcome.archive,

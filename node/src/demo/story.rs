@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use syngraph_client::api::Node;
 use syngraph_client::key::Key;
 use syngraph_client::submit::{Client, Options};
 use syngraph_client::usage::import::import_csv;
@@ -26,6 +25,7 @@ use syngraph_protocol::money::{Ppm, Rate, Weight};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, Span, UtcMs};
 
+use super::consortium::Doors;
 use super::founding::{ASTER, BIRCH, CEDAR, Founded, now};
 use super::{DemoError, Teller, name_of, random};
 
@@ -43,7 +43,9 @@ struct Actor {
 
 /// The members and what they have made so far.
 pub(super) struct Story {
-    node: Node,
+    doors: Doors,
+    /// How many members vote.
+    voters: usize,
     tell: Teller,
     network: NetworkId,
     dir: PathBuf,
@@ -62,10 +64,17 @@ struct Made {
 }
 
 impl Actor {
-    /// Opens a member's root key, and admits an office key with it.
-    async fn begin(node: &Node, network: NetworkId, root_file: &Path) -> Result<Self, DemoError> {
+    /// Opens a member's root key at its own node's door, and admits an office key with it.
+    async fn begin(
+        doors: &Doors,
+        member: MemberId,
+        network: NetworkId,
+        root_file: &Path,
+    ) -> Result<Self, DemoError> {
+        let (node, others) = doors.of(member);
+        let options = |file: &Path| Options { others: others.clone(), ..Options::beside(file) };
         let root_key = Key::load(root_file)?;
-        let root = Client::open(node.clone(), &root_key, &Options::beside(root_file))?;
+        let root = Client::open(node.clone(), &root_key, &options(root_file))?;
         let office = Key::generate("office")?;
         let office_file = root_file.with_file_name("office.toml");
         office.save(&office_file)?;
@@ -76,7 +85,7 @@ impl Actor {
             possession: prove_possession(network, &root_key.public(), office.secret()),
         };
         act(&root, "admitting an office key", Deed::AdmitKey(admit)).await?;
-        let office = Client::open(node.clone(), &office, &Options::beside(&office_file))?;
+        let office = Client::open(node, &office, &options(&office_file))?;
         Ok(Self { root, office })
     }
 
@@ -101,18 +110,19 @@ async fn act(client: &Client, what: &str, deed: Deed) -> Result<Id, DemoError> {
 
 impl Story {
     /// Gives every member an office key.
-    pub(super) async fn begin(node: Node, founded: &Founded, tell: Teller) -> Result<Self, DemoError> {
+    pub(super) async fn begin(doors: Doors, founded: &Founded, tell: Teller) -> Result<Self, DemoError> {
         let network = founded.genesis.charter.network();
         let root_of = |member: MemberId| {
             let position = usize::try_from(member.get()).unwrap_or(usize::MAX);
             founded.roots.get(position).cloned().unwrap_or_default()
         };
-        let actor = async |member| Actor::begin(&node, network, &root_of(member)).await;
+        let actor = async |member| Actor::begin(&doors, member, network, &root_of(member)).await;
         let (aster, birch, cedar) = (actor(ASTER).await?, actor(BIRCH).await?, actor(CEDAR).await?);
         tell.step("Aster, Birch and Cedar admitted a key for their office each");
         let dir = founded.genesis_path.parent().map(Path::to_owned).unwrap_or_default();
         let made = Made::default();
-        Ok(Self { node: node.clone(), tell, network, dir, aster, birch, cedar, dahlia: None, made })
+        let voters = founded.nodes.len();
+        Ok(Self { doors, voters, tell, network, dir, aster, birch, cedar, dahlia: None, made })
     }
 
     /// Everything before the first metered call.
@@ -141,9 +151,19 @@ impl Story {
         };
         let possession = vec![prove_possession(self.network, &root.public(), root.secret())];
         let admit = Deed::AdmitMember(AdmitMember { profile, possession });
-        self.aster.act("admitting Dahlia", admit).await?;
-        self.dahlia = Some(Actor::begin(&self.node, self.network, &file).await?);
-        self.tell.step("Aster, who holds all voting power, admitted Dahlia");
+        let proposal = self.aster.act("admitting Dahlia", admit).await?;
+        // Strictly more than two thirds of the voters, Aster among them.
+        let needed = self.voters * 2 / 3;
+        let approvers = [("Cedar", &self.cedar), ("Birch", &self.birch)];
+        for (_, member) in approvers.iter().take(needed) {
+            member.act("approving Dahlia", Deed::Approve(Approve { proposal })).await?;
+        }
+        self.dahlia = Some(Actor::begin(&self.doors, DAHLIA, self.network, &file).await?);
+        let names: Vec<&str> = approvers.iter().take(needed).map(|(name, _)| *name).collect();
+        self.tell.step(&match names[..] {
+            [] => "Aster, who holds all voting power, admitted Dahlia".to_owned(),
+            _ => format!("Aster proposed to admit Dahlia; {} approved", names.join(" and ")),
+        });
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use syngraph_protocol::time::UtcMs;
 use super::doors::Doors;
 use super::extract::Gate;
 use super::problem::Problem;
+use crate::consensus::export_metrics;
 use crate::gate::Readiness;
 
 /// The OpenMetrics text format, as Prometheus asks for it.
@@ -44,7 +45,11 @@ pub(super) async fn metrics(Shared(doors): Shared<Arc<Doors>>) -> Response {
         doors.metrics.observe(&snapshot.ledger, snapshot.readiness == Readiness::Ready);
         doors.metrics.waiting(gate.waiting());
     }
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], doors.metrics.render()).into_response()
+    let mut text = doors.metrics.render();
+    // The engine's figures follow, and end the text.
+    text.truncate(text.trim_end_matches("# EOF\n").len());
+    export_metrics(&mut text);
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
 /// Where a node stands.
@@ -62,6 +67,8 @@ pub(super) struct StatusView {
     /// How many usage rows are sealed.
     rows_sealed: u64,
     ready: bool,
+    /// How many other members' nodes are connected to this one.
+    peers_connected: usize,
     /// Block time, not the node's clock.
     time: UtcMs,
 }
@@ -80,6 +87,7 @@ pub(super) async fn status(Gate(gate): Gate) -> Json<StatusView> {
         log_size: ledger.log_size(),
         rows_sealed: ledger.rows_sealed(),
         ready: snapshot.readiness == Readiness::Ready,
+        peers_connected: snapshot.connected.len(),
         time: ledger.time(),
     })
 }

@@ -13,6 +13,7 @@ use syngraph_protocol::ledger::Outcome;
 
 use super::problem::{Problem, retry_after};
 use super::views::entry::{Sealed, State};
+use super::waiting::{Lapse, Place, Wait};
 use crate::gate::Admission;
 
 /// What is told about one entry.
@@ -29,11 +30,17 @@ pub(super) struct Receipt {
     /// Why it was refused: here, or by the ledger when it was sealed.
     rule: Option<String>,
     detail: Option<String>,
+    /// What keeps it from coming as far as it was to be waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
     /// After how many seconds it may come again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_s: Option<u64>,
     #[serde(skip)]
     refusal: Option<&'static str>,
+    /// Where it stands in its journal, if it was taken.
+    #[serde(skip)]
+    place: Option<Place>,
 }
 
 impl Receipt {
@@ -46,8 +53,10 @@ impl Receipt {
             outcome: None,
             rule: None,
             detail: None,
+            waiting_for: None,
             retry_after_s: None,
             refusal: None,
+            place: None,
         }
     }
 
@@ -61,12 +70,15 @@ impl Receipt {
         Self::refused(StatusCode::UNPROCESSABLE_ENTITY, None, error.rule(), error.to_string())
     }
 
-    /// For an entry that the core has seen. `held` is how far an entry has come that is
-    /// durable here: [`State::Accepted`] or [`State::Replicated`].
-    pub(super) fn admitted(admission: Admission, held: State) -> Self {
+    /// For an entry that the core has seen, at its place.
+    pub(super) fn admitted(admission: Admission, place: Place) -> Self {
+        let held = |status, id| {
+            let (state, place) = (Some(State::Accepted), Some(place));
+            Self { state, place, ..Self::new(status, Some(id)) }
+        };
         match admission {
-            Admission::New { id } => Self { state: Some(held), ..Self::new(StatusCode::CREATED, Some(id)) },
-            Admission::Known { id } => Self { state: Some(held), ..Self::new(StatusCode::OK, Some(id)) },
+            Admission::New { id } => held(StatusCode::CREATED, id),
+            Admission::Known { id } => held(StatusCode::OK, id),
             Admission::Parked { id } => {
                 Self { state: Some(State::Parked), ..Self::new(StatusCode::ACCEPTED, Some(id)) }
             }
@@ -87,10 +99,38 @@ impl Receipt {
         Self { retry_after_s: Some(retry_after.as_secs().max(1)), ..receipt }
     }
 
-    /// Whether the entry is held and may be sealed by now or later.
-    pub(super) fn awaits_seal(&self) -> Option<EntryId> {
+    /// The entry's id.
+    pub(super) fn id(&self) -> Option<EntryId> {
+        self.id
+    }
+
+    /// The place of an entry that is held and may be sealed by now or later.
+    pub(super) fn awaits_seal(&self) -> Option<Place> {
         let held = matches!(self.state, Some(State::Accepted | State::Replicated));
-        self.id.filter(|_| held)
+        self.place.filter(|_| held)
+    }
+
+    /// Whether the entry has not come so far and still may.
+    pub(super) fn falls_short(&self, wait: Wait) -> bool {
+        self.awaits_seal().is_some() && self.state < Some(wait.state())
+    }
+
+    /// Says what keeps it from coming so far.
+    pub(super) fn waits_for(&mut self, wait: Wait, obstacle: &str) {
+        if self.falls_short(wait) {
+            self.waiting_for = Some(obstacle.to_owned());
+        }
+    }
+
+    /// The same entry, held by a quorum.
+    pub(super) fn replicate(&mut self) {
+        self.state = Some(State::Replicated);
+    }
+
+    /// The same entry, which no block will ever cover.
+    pub(super) fn lapse(&mut self, lapse: Lapse) {
+        self.state = Some(State::Lapsed);
+        (self.rule, self.detail) = (Some(lapse.rule.to_owned()), Some(lapse.detail));
     }
 
     /// Whether the entry was known before it came.
@@ -166,6 +206,7 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use syngraph_protocol::ids::{PublicKey, Seq};
 
     use super::*;
 
@@ -173,13 +214,15 @@ mod tests {
         EntryId::from_bytes([0xab; 32])
     }
 
+    const PLACE: Place = (PublicKey::from_bytes([0; 32]), Seq::FIRST);
+
     fn shown(receipt: &Receipt) -> serde_json::Value {
         serde_json::to_value(receipt).expect("plain structs")
     }
 
     #[test]
     fn a_receipt_has_every_key_of_the_contract() {
-        let receipt = Receipt::admitted(Admission::New { id: id() }, State::Accepted);
+        let receipt = Receipt::admitted(Admission::New { id: id() }, PLACE);
         let expected = json!({
             "status": 201, "id": "ab".repeat(32), "state": "accepted",
             "height": null, "outcome": null, "rule": null, "detail": null,
@@ -189,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_sealed_refusal_names_its_rule_and_keeps_its_status() {
-        let mut receipt = Receipt::admitted(Admission::Known { id: id() }, State::Replicated);
+        let mut receipt = Receipt::admitted(Admission::Known { id: id() }, PLACE);
         let outcome = Outcome::Refused { rule: "AST-UNKNOWN".into() };
         receipt.seal(Sealed { height: Height::new(7), index: 3, outcome });
         let expected = json!({
@@ -198,6 +241,27 @@ mod tests {
         });
         assert_eq!(shown(&receipt), expected);
         assert!(receipt.awaits_seal().is_none());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_while_it_may_still_come() {
+        let mut receipt = Receipt::admitted(Admission::New { id: id() }, PLACE);
+        receipt.waits_for(Wait::Accepted, "nothing");
+        assert_eq!(receipt.waiting_for, None);
+        receipt.replicate();
+        receipt.waits_for(Wait::Replicated, "nothing");
+        assert_eq!(receipt.waiting_for, None);
+        receipt.waits_for(Wait::Sealed, "a block");
+        assert_eq!(
+            (&shown(&receipt)["state"], &shown(&receipt)["waiting_for"]),
+            (&json!("replicated"), &json!("a block"))
+        );
+        let mut lapsed = Receipt::admitted(Admission::New { id: id() }, PLACE);
+        lapsed.lapse(Lapse { rule: "KEY-FROZEN", detail: "it forked".into() });
+        lapsed.waits_for(Wait::Sealed, "a block");
+        let shown = shown(&lapsed);
+        assert_eq!((&shown["state"], &shown["rule"]), (&json!("lapsed"), &json!("KEY-FROZEN")));
+        assert_eq!(shown.get("waiting_for"), None);
     }
 
     #[test]
@@ -212,7 +276,7 @@ mod tests {
             (Admission::Refused { id: id(), rule: "JRN-GAP", detail }, 422),
             (Admission::Busy { id: id(), retry_after }, 503),
         ] {
-            let response = respond(vec![Receipt::admitted(admission, State::Accepted)]);
+            let response = respond(vec![Receipt::admitted(admission, PLACE)]);
             assert_eq!(response.status().as_u16(), status);
             let again = response.headers().get(header::RETRY_AFTER);
             assert_eq!(again.is_some(), status == 503);

@@ -5,5 +5,6 @@ mod archive;
 mod money;
 mod reads;
 mod refusals;
+mod states;
 mod submit;
 mod world;

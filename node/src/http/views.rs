@@ -38,7 +38,7 @@ impl MemberRef {
 
 /// The name of a member. Members are never forgotten, so an unknown one cannot stand in
 /// any record.
-fn member_name(ledger: &Ledger, member: MemberId) -> String {
+pub(super) fn member_name(ledger: &Ledger, member: MemberId) -> String {
     ledger.members.get(&member).map_or_else(String::new, |known| known.profile.name.to_string())
 }
 

@@ -6,15 +6,16 @@
 //! |---|---|---|
 //! | requests being read | [`CONNECTIONS_PER_PEER_MAX`] × [`EXCHANGES_PER_CONNECTION_MAX`] × [`REQUEST_BYTES_MAX`] | 25.5 |
 //! | answers being read, or waiting for the core | [`ASKS_IN_FLIGHT_MAX`] × [`RESPONSE_BYTES_MAX`] | 32.8 |
-//! | requests waiting for the core | [`REQUESTS_PER_PEER_MAX`] × [`REQUEST_BYTES_MAX`] | 4.3 |
+//! | requests waiting for the core, and one being decoded | ([`REQUESTS_PER_PEER_MAX`] + 1) × [`REQUEST_BYTES_MAX`] | 5.3 |
 //! | answers being written | [`ANSWERS_IN_FLIGHT_MAX`] × [`RESPONSE_BYTES_MAX`] | 32.8 |
 //! | streams' windows | [`CONNECTIONS_PER_PEER_MAX`] × [`STREAMS_PER_CONNECTION_MAX`] × 256 KiB | 16.0 |
 //!
-//! That is 112 MiB a member, of bytes as they travel. Entries that wait for the core are
-//! decoded, which takes up to three times their bytes. Two messages are decoded at once,
-//! each in up to five times its bytes, whoever sent them: 82 MiB. Strangers hold a
-//! handshake each, [`HANDSHAKES_MAX`] in all. Entries in asks and answers that wait to be
-//! sent are shared with the core.
+//! That is 113 MiB a member, of bytes as they travel. What waits for the core is decoded
+//! already, and an entry then takes up to four times its bytes (the shortest do): for four
+//! full answers and four full requests, 110 MiB more. Two messages are decoded at once, each
+//! in up to five times its bytes, whoever sent them: 82 MiB. Strangers hold a handshake each,
+//! [`HANDSHAKES_MAX`] in all. Entries in asks and answers that wait to be sent are shared
+//! with the core.
 
 use std::time::Duration;
 

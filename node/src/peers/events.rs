@@ -1,7 +1,7 @@
 //! What the swarm reports, and what that means for a peer.
 //!
-//! *Invariants.* A peer is up from its first connection to the end of its last. One that
-//! sends what no node sends is down from that moment on, whatever its connections still
+//! *Invariants.* A peer is up from its first sign of life to the end of its last connection,
+//! whichever side dialled and however many connections there are. One that sends what no node sends is down from that moment on, whatever its connections still
 //! say.
 //!
 //! *Deliberately absent:* anything that is done later than at once (`work`).
@@ -96,15 +96,17 @@ impl Task {
         };
         let frame = match message {
             Message::Request { request_id, request: Frame::Whole(bytes), channel } => {
-                metrics.hold(bytes.len());
-                match peer.mail.request_came(request_id, channel, bytes) {
-                    Ok(freed) => metrics.release(freed),
-                    Err(bytes) => metrics.release(bytes.len()),
+                let len = bytes.len();
+                metrics.came(len);
+                if let Some(freed) = peer.mail.request_came(request_id, channel, bytes) {
+                    metrics.release(freed);
+                    metrics.hold(len);
                 }
                 return;
             }
             Message::Response { request_id, response: Frame::Whole(bytes) } => {
                 let len = bytes.len();
+                metrics.came(len);
                 if peer.mail.response_came(request_id, bytes) {
                     metrics.hold(len);
                 }
@@ -121,10 +123,16 @@ impl Task {
         }
     }
 
+    /// A sign of life. The first says that the peer has let this node in; a connection alone
+    /// does not, since it stands before the other side has looked at who is there.
     fn heard(&mut self, peer: PeerId, connection: ConnectionId) {
-        let known = self.peers.get_mut(&peer).and_then(|peer| peer.connections.get_mut(&connection));
-        if let Some(connection) = known {
-            connection.heard = Instant::now();
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        let Some(connection) = peer.connections.get_mut(&connection) else { return };
+        connection.heard = Instant::now();
+        if !peer.link.is_up() {
+            peer.link.rise();
+            self.around.metrics.connected.inc();
+            tracing::info!(member = %peer.member, "connected to a peer");
         }
     }
 }
@@ -146,11 +154,6 @@ impl Task {
             return;
         }
         peer.connections.insert(connection, Connection { since: now, heard: now });
-        if !peer.link.is_up() {
-            peer.link.rise();
-            self.around.metrics.connected.inc();
-            tracing::info!(member = %peer.member, "connected to a peer");
-        }
     }
 
     fn disconnected(&mut self, id: PeerId, connection: ConnectionId) {
@@ -166,13 +169,13 @@ impl Task {
         let now = Instant::now();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.dialling.lost(now, now.saturating_duration_since(since), jitter(), &self.around.timing);
-        tracing::info!(member = %peer.member, "lost a peer");
         self.down(id);
     }
 
     fn down(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.link.fall() {
+            tracing::info!(member = %peer.member, "lost a peer");
             self.around.metrics.connected.dec();
         }
         self.around.metrics.release(peer.mail.forget_requests());
@@ -211,6 +214,11 @@ impl Task {
 /// Notes that a peer was not reached: its name is unknown, nobody answers at its address, or
 /// another node does.
 pub(super) fn fail_dial(peer: &mut Peer, error: &dyn std::fmt::Display, timing: Timing) {
-    tracing::debug!(member = %peer.member, address = %peer.address, %error, "no connection to a peer");
     peer.dialling.fail(Instant::now(), jitter(), &timing);
+    let (member, address) = (peer.member, &peer.address);
+    if peer.dialling.is_worth_telling() {
+        tracing::warn!(%member, %address, %error, "cannot reach a peer; this node goes on trying");
+    } else {
+        tracing::debug!(%member, %address, %error, "no connection to a peer");
+    }
 }

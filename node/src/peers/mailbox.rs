@@ -141,25 +141,25 @@ impl Mailbox {
 
 /// Requests of the peer.
 impl Mailbox {
-    /// A request came. Gives how many bytes are no longer held, for a request that made
-    /// room; the request is dropped when there is none, and its sender hears of no answer.
+    /// A request came. Gives how many bytes are no longer held, of a request that made room.
+    /// None: there is no room; the request is dropped, and its sender hears that no answer
+    /// comes.
     pub(super) fn request_came(
         &mut self,
         id: InboundRequestId,
         channel: ResponseChannel<Frame>,
         bytes: Vec<u8>,
-    ) -> Result<usize, Vec<u8>> {
+    ) -> Option<usize> {
         let mut freed = 0;
         if self.open.len() >= REQUESTS_PER_PEER_MAX {
             // A peer that keeps to its own bound has given up on the oldest.
             let is_coming = |open: &Open| matches!(open.stage, Stage::Coming);
-            let oldest = self.open.iter().find(|(_, open)| is_coming(open)).map(|(id, _)| *id);
-            let Some(oldest) = oldest else { return Err(bytes) };
+            let oldest = self.open.iter().find(|(_, open)| is_coming(open)).map(|(id, _)| *id)?;
             freed = self.request_ended(oldest);
         }
         self.open.insert(id, Open { channel, stage: Stage::Coming });
         self.raw.push_back(Raw::Request { id, bytes });
-        Ok(freed)
+        Some(freed)
     }
 
     /// Nobody waits for the answer to a request any more, or it has been sent. Gives how

@@ -125,6 +125,12 @@ impl Dialling {
         self.busy = false;
     }
 
+    /// Whether operators should hear of the last failure: after a few, and then now and
+    /// again.
+    pub(super) const fn is_worth_telling(&self) -> bool {
+        self.attempts == 4 || self.attempts.is_multiple_of(64)
+    }
+
     /// A dial failed, or what it led to was over too soon. `jitter` is between 0 and 255,
     /// for up to a quarter of the pause.
     pub(super) fn fail(&mut self, now: Instant, jitter: u8, timing: &Timing) {

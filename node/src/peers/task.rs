@@ -34,6 +34,9 @@ use crate::telemetry::PeerMetrics;
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How late the loop wakes up when this node has been kept from running.
+const STALL: Duration = Duration::from_secs(1);
+
 /// What the handle says.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -137,10 +140,12 @@ impl Task {
     /// Runs until it is told to stop, the core is gone, or the listener is.
     pub(super) async fn run(mut self) {
         let events = self.around.events.clone();
+        let mut due = Instant::now();
         loop {
             let now = Instant::now();
+            self.excuse(now.saturating_duration_since(due));
             self.work(now);
-            let due = self.next_due().unwrap_or(now + IDLE);
+            due = self.next_due().unwrap_or(now + IDLE);
             let has_ready = self.next_to_deliver().is_some() || !self.refused.is_empty();
             let goes_on = tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
@@ -161,6 +166,14 @@ impl Task {
         self.around.metrics.connected.set(0);
         self.around.metrics.bytes_held.set(0);
         self.jobs.shutdown().await;
+    }
+
+    /// Time in which this node did not run counts for no peer's silence.
+    fn excuse(&mut self, late: Duration) {
+        if late >= STALL {
+            let connections = self.peers.values_mut().flat_map(|peer| peer.connections.values_mut());
+            connections.for_each(|connection| connection.heard += late);
+        }
     }
 
     fn on_command(&mut self, command: Option<Command>) -> bool {

@@ -300,3 +300,6 @@ pub(super) fn response(bytes: Vec<u8>, network: NetworkId, asked: Kind) -> Resul
         _ => Err(WireError::Misfit),
     }
 }
+
+#[cfg(test)]
+mod tests;

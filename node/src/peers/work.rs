@@ -135,9 +135,12 @@ impl Task {
                 Ok((bytes, entries)) => {
                     let len = bytes.len();
                     let exchange = &mut self.swarm.behaviour_mut().exchange;
-                    // If nobody waits any more, the library says so of the request.
-                    if exchange.send_response(channel, Frame::Whole(bytes)).is_ok() {
-                        self.around.metrics.sent(len, entries);
+                    match exchange.send_response(channel, Frame::Whole(bytes)) {
+                        Ok(()) => self.around.metrics.sent(len, entries),
+                        // Nobody waits for it any more.
+                        Err(_) => {
+                            peer.mail.request_ended(request);
+                        }
                     }
                 }
                 Err(error) => {
@@ -247,7 +250,7 @@ impl Task {
 
 impl Peer {
     fn wants_dial(&self) -> bool {
-        !self.link.is_up() && !self.leaving && self.standing.away_until().is_none()
+        self.connections.is_empty() && !self.leaving && self.standing.away_until().is_none()
     }
 }
 
@@ -267,14 +270,16 @@ enum LogError {
 
 /// The sealed entries from an index on, as many as [`LOG_BYTES_MAX`] takes.
 fn sealed_from(log: &store::Reader, from: u64) -> Result<Answer, LogError> {
-    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-    for index in from.. {
+    let (mut entries, mut bytes, mut next) = (Vec::new(), 0_usize, Some(from));
+    while let Some(index) = next {
         let Some(entry) = log.entry_at(index)? else { break };
         bytes += entry.bytes.len();
         if bytes > LOG_BYTES_MAX {
             break;
         }
         entries.push(entry.bytes);
+        // The peer may have named the last index there is.
+        next = index.checked_add(1);
     }
     Ok(Answer::Sealed(wire::sealed_bytes(&entries)?, entries.len()))
 }

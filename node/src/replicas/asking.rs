@@ -120,6 +120,22 @@ impl Asking {
         }
     }
 
+    /// How many entries others hold or propose, in numbers beyond what is here.
+    pub(super) fn missing(&self, peers: &BTreeMap<MemberId, Peer>, view: View<'_>) -> u64 {
+        let mut ends: BTreeMap<PublicKey, Seq> = BTreeMap::new();
+        let announced = peers.values().flat_map(|peer| peer.held.values());
+        let proposed = self.proposals.iter().flat_map(|wanted| &wanted.missing);
+        for point in announced.chain(proposed) {
+            let end = ends.entry(point.journal).or_insert(point.seq);
+            *end = point.seq.max(*end);
+        }
+        let lacking = |(journal, last): (PublicKey, Seq)| {
+            let beyond = last.get().saturating_add(1);
+            beyond.saturating_sub(view.next(&journal).get())
+        };
+        ends.into_iter().map(lacking).fold(0, u64::saturating_add)
+    }
+
     /// Whom to ask for what now.
     pub(super) fn due(&mut self, peers: &BTreeMap<MemberId, Peer>, view: View<'_>) -> Vec<Want> {
         let mut asks = self.for_proposals(peers, view);

@@ -48,9 +48,13 @@ impl PeerMetrics {
         to.register("peers_cut_off", "Peers cut off for what they sent", self.cut_off.clone());
     }
 
-    /// A message came, and waits.
-    pub(crate) fn hold(&self, bytes: usize) {
+    /// A message came.
+    pub(crate) fn came(&self, bytes: usize) {
         self.bytes_received.inc_by(count(bytes));
+    }
+
+    /// A message waits.
+    pub(crate) fn hold(&self, bytes: usize) {
         self.bytes_held.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 

@@ -12,5 +12,8 @@ pub(crate) enum EntryCommand {
     Show {
         /// The entry.
         entry: EntryId,
+        /// Leave out what it says.
+        #[arg(long)]
+        brief: bool,
     },
 }

@@ -45,7 +45,7 @@ struct RowView<'a> {
 /// # Errors
 /// `CLI-NO-REPORT`, and as the node refuses.
 pub(super) async fn show(session: &Session, entry: EntryId) -> Result<Answer, CliError> {
-    let found: EntryView = session.node()?.get(&format!("/v1/entries/{entry}")).await?;
+    let found: EntryView = session.node()?.get(&format!("/v1/entries/{entry}?body=true")).await?;
     match &found.entry.body {
         Body::ReportUsage(report) => Ok(answer(&found, report)),
         Body::Deed { .. } => Err(CliError::NoReport { entry }),
@@ -167,6 +167,7 @@ mod tests {
             height: Some(Height::new(3)),
             index: Some(9),
             outcome: Some(Outcome::Usage { rated: 1, flagged: 0, refused }),
+            rule: None,
             entry,
         };
         let answer = answer(&found, &report());

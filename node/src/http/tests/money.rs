@@ -71,7 +71,7 @@ fn terms(asset: Id) -> Terms {
     }
 }
 
-fn event_id(at: &str, rest: u8) -> EventId {
+pub(super) fn event_id(at: &str, rest: u8) -> EventId {
     let ms = UtcMs::parse(at).expect("a moment").ms().to_be_bytes();
     let mut bytes = [rest; 16];
     bytes[..6].copy_from_slice(&ms[2..]);

@@ -16,7 +16,7 @@ async fn status_and_genesis_say_what_this_node_is() {
     let status = world.must_get("/v1/status").await;
     let expected = json!({
         "network": network, "member": 0, "name": "aster-1", "height": 0, "block": "00".repeat(32),
-        "state_root": status["state_root"], "log_size": 0, "rows_sealed": 0, "ready": true,
+        "state_root": status["state_root"], "log_size": 0, "rows_sealed": 0, "ready": true, "peers_connected": 0,
         "time": FOUNDED.to_string(),
     });
     assert_eq!(status, expected);

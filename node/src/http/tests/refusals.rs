@@ -162,8 +162,8 @@ async fn a_starting_node_answers_and_says_so() {
 async fn readiness_follows_the_snapshot() {
     let world = World::found(1, Sealing::Never);
     let ready = |readiness| {
-        let first = Snapshot { readiness, ledger: world.gate.snapshot().ledger.clone() };
-        let (gate, core) = crate::gate::open(first, world.gate.reader().clone(), world.gate.info().clone());
+        let first = Snapshot { readiness, ..world.gate.snapshot().as_ref().clone() };
+        let (gate, core) = world.second_gate(first);
         let (stop, stopping) = watch::channel(false);
         let doors = Arc::new(Doors::new(Metrics::default(), stopping));
         doors.open(gate);

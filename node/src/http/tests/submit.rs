@@ -49,7 +49,7 @@ async fn an_entry_is_taken_sealed_and_found() {
     let found = world.must_get(&format!("/v1/entries/{}", entry.id())).await;
     let expected = json!({
         "id": entry.id().to_string(), "state": "sealed", "height": 1, "index": 0, "outcome": "applied",
-        "entry": serde_json::to_value(&entry).expect("JSON"),
+        "rule": null, "rows": 0, "entry": serde_json::to_value(&entry).expect("JSON"),
     });
     assert_eq!(found, expected);
     let metrics = world.doors.metrics.render();
@@ -144,7 +144,7 @@ async fn what_waits_for_its_seal_can_be_asked_for() {
     let journal = world.keys[0].journal.public();
     let expected = json!({
         "journal": journal.to_string(), "member": 0, "next_seq": 1,
-        "last_entry": entry.id().to_string(), "sealed_next_seq": 0,
+        "last_entry": entry.id().to_string(), "replicated_next_seq": 0, "sealed_next_seq": 0, "ends": null,
     });
     assert_eq!(world.must_get(&format!("/v1/journals/{journal}")).await, expected);
 }
@@ -157,6 +157,12 @@ async fn waiting_ends_with_the_state_that_was_reached() {
         let entry = world.sign_deed(0, register(wait));
         let (status, receipt) = world.post(&format!("/v1/entries?wait={wait}"), frames(&[&entry])).await;
         assert_eq!((status, &receipt["state"]), (StatusCode::CREATED, &json!("accepted")), "{wait}");
+        let told = receipt["waiting_for"].as_str().expect("what it waits for");
+        let expected = match wait {
+            "sealed" => "1 entries wait for nodes with a quorum of the voting power: Birch not connected",
+            _ => "nodes with a quorum of the voting power: Birch not connected",
+        };
+        assert_eq!(told, expected);
     }
     // A stopping node does not keep anybody waiting.
     let entry = world.sign_deed(0, register("late"));
@@ -182,7 +188,7 @@ async fn replicated_follows_from_the_seal_otherwise() {
     assert_eq!((&receipt["state"], &receipt["height"]), (&json!("sealed"), &json!(1)));
 }
 
-fn register_of(member: u32) -> Deed {
+pub(super) fn register_of(member: u32) -> Deed {
     let Deed::RegisterAsset(mut deed) = register("Theirs") else { unreachable!("it registers an asset") };
     deed.owners[0].member = MemberId::new(member);
     Deed::RegisterAsset(deed)
@@ -192,7 +198,7 @@ fn register_of(member: u32) -> Deed {
 async fn a_full_channel_is_told_at_once() {
     let mut world = World::found(1, Sealing::Never);
     let snapshot = world.gate.snapshot().as_ref().clone();
-    let (gate, core) = crate::gate::open(snapshot, world.gate.reader().clone(), world.gate.info().clone());
+    let (gate, core) = world.second_gate(snapshot);
     let id = EntryId::from_bytes([0; 32]);
     let asking: Vec<_> = (0..COMMANDS_MAX)
         .map(|_| {
@@ -219,8 +225,7 @@ async fn a_full_channel_is_told_at_once() {
 async fn commands_arrive_in_the_order_they_were_given() {
     let mut world = World::found(1, Sealing::Never);
     let snapshot = world.gate.snapshot().as_ref().clone();
-    let (gate, mut core) =
-        crate::gate::open(snapshot, world.gate.reader().clone(), world.gate.info().clone());
+    let (gate, mut core) = world.second_gate(snapshot);
     let journal = world.keys[0].journal.public();
     let entry = world.sign_deed(0, register("One"));
     let verified =

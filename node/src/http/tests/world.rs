@@ -2,8 +2,9 @@
 //! entries and seals them at once or not at all.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +16,7 @@ use syngraph_protocol::codes::Place;
 use syngraph_protocol::crypto::{Domain, SecretKey};
 use syngraph_protocol::entry::{Body as EntryBody, Deed, SignedEntry, Slot, VerifiedEntry};
 use syngraph_protocol::genesis::{Charter, Founder, GENESIS_VERSION, Genesis};
-use syngraph_protocol::ids::{EntryId, Idem, MemberId, PublicKey};
+use syngraph_protocol::ids::{EntryId, Height, Idem, MemberId, PublicKey, Seq};
 use syngraph_protocol::journal::{LinkError, Tip};
 use syngraph_protocol::ledger::member::{MemberProfile, NodeKeys};
 use syngraph_protocol::ledger::params::Params;
@@ -23,10 +24,13 @@ use syngraph_protocol::ledger::{Ledger, Plan};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::UtcMs;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 
-use crate::gate::{self, Admission, Command, Core, Gate, Held, NodeInfo, Readiness, Snapshot};
+use crate::consensus::Progress;
+use crate::gate::{
+    self, Admission, Command, Core, Gate, Held, JournalEnd, NodeInfo, Readiness, Snapshot, Standing,
+};
 use crate::http::doors::Doors;
 use crate::http::router;
 use crate::store::Store;
@@ -65,6 +69,8 @@ pub(super) struct World {
     pub(super) gate: Gate,
     pub(super) keys: Vec<Keys>,
     pub(super) stop: watch::Sender<bool>,
+    /// What the door is told of the consensus step.
+    pub(super) step: Arc<Mutex<Progress>>,
     tips: BTreeMap<PublicKey, Tip>,
     clock: Arc<AtomicI64>,
     idem: u8,
@@ -87,17 +93,35 @@ impl World {
             network,
             genesis_toml: GENESIS_TOML.into(),
         };
-        let first = Snapshot { ledger: recovered.ledger, readiness: Readiness::Ready };
-        let (gate, core) = gate::open(first, store.reader(), info);
+        let connected = Vec::new();
+        let first = Snapshot { ledger: recovered.ledger, readiness: Readiness::Ready, connected };
+        let step = Arc::new(Mutex::new(idle()));
+        let told = step.clone();
+        let step_now = move || told.lock().expect("no test panics with it").clone();
+        let (gate, core) = gate::open(first, store.reader(), info, Arc::new(step_now));
         let (stop, stopping) = watch::channel(false);
         let doors = Arc::new(Doors::new(Metrics::default(), stopping));
         doors.open(gate.clone());
         let clock = Arc::new(AtomicI64::new(FOUNDED.ms()));
         let voters = keys.iter().map(|keys| keys.validator.clone()).collect();
-        let node = Node { store, core, voters, clock: clock.clone(), sealing, pending: Vec::new() };
+        let node = Node {
+            store,
+            core,
+            voters,
+            clock: clock.clone(),
+            sealing,
+            pending: Vec::new(),
+            awaiting: Vec::new(),
+        };
         tokio::spawn(node.run());
         let (app, tips) = (router(doors.clone()), BTreeMap::new());
-        Self { app, doors, gate, keys, stop, tips, clock, idem: 0, _dir: dir }
+        Self { app, doors, gate, keys, stop, step, tips, clock, idem: 0, _dir: dir }
+    }
+
+    /// Another gate to the same store, whose core is the test.
+    pub(super) fn second_gate(&self, first: Snapshot) -> (Gate, Core) {
+        let (reader, info) = (self.gate.reader().clone(), self.gate.info().clone());
+        gate::open(first, reader, info, Arc::new(idle))
     }
 
     /// Moves block time to a moment.
@@ -226,6 +250,28 @@ struct Node {
     clock: Arc<AtomicI64>,
     sealing: Sealing,
     pending: Vec<VerifiedEntry>,
+    /// Doors that wait for a quorum.
+    awaiting: Vec<oneshot::Sender<()>>,
+}
+
+/// A key that nobody has registered.
+pub(super) fn stranger() -> PublicKey {
+    SecretKey::from_seed(&[99; 32]).public()
+}
+
+/// Nothing is under way.
+pub(super) fn idle() -> Progress {
+    Progress {
+        height: Height::GENESIS,
+        waiting: true,
+        round: 0,
+        since: Instant::now(),
+        proposer: None,
+        proposal_seen: false,
+        prevotes: Vec::new(),
+        precommits: Vec::new(),
+        connected: Vec::new(),
+    }
 }
 
 impl Node {
@@ -242,13 +288,28 @@ impl Node {
                 }
                 Command::Tip { journal, reply } => {
                     let known = self.ledger().keys.contains(&journal);
-                    reply.send(known.then(|| self.tip(&journal))).ok();
+                    let (tip, replicated) = (self.tip(&journal), self.replicated(&journal));
+                    reply.send(known.then_some(JournalEnd { tip, replicated })).ok();
+                }
+                Command::Standing { reply } => {
+                    let unsealed = u64::try_from(self.pending.len()).expect("few entries");
+                    reply.send(Standing { unsealed, missing: 0 }).ok();
+                }
+                Command::Replicated { journal, seq, reply } => {
+                    if seq < self.replicated(&journal) {
+                        reply.send(()).ok();
+                    } else {
+                        self.awaiting.push(reply);
+                    }
                 }
                 Command::Find { id, reply } => {
                     let held = self.pending.iter().find(|entry| entry.id() == id).cloned();
-                    reply.send(held.map(|entry| Held { entry, parked: false, replicated: false })).ok();
+                    let held = held.map(|entry| {
+                        let (journal, seq) = (entry.head().journal, entry.head().seq);
+                        Held { entry, parked: false, replicated: seq < self.replicated(&journal) }
+                    });
+                    reply.send(held).ok();
                 }
-                Command::Replicated { reply, .. } => drop(reply),
             }
         }
     }
@@ -263,6 +324,16 @@ impl Node {
         held.fold(sealed, |tip, entry| {
             tip.append(entry.head().seq, entry.head().prev, entry.id()).expect("only what continues is held")
         })
+    }
+
+    /// A node alone is its own quorum, or has nobody that announces anything.
+    fn replicated(&self, journal: &PublicKey) -> Seq {
+        let ledger = self.ledger();
+        if ledger.voters().voters().len() == 1 {
+            self.tip(journal).next
+        } else {
+            ledger.journal_tip(journal).next
+        }
     }
 
     fn admit(&mut self, entry: VerifiedEntry) -> Admission {
@@ -289,17 +360,24 @@ impl Node {
     }
 
     fn build(&mut self) {
-        if self.pending.is_empty() {
+        let ledger = self.ledger();
+        let may_cut = |entry: &VerifiedEntry| {
+            ledger.may_cut(&entry.head().journal, entry.head().seq, entry.id()).is_ok()
+        };
+        let (entries, left) = std::mem::take(&mut self.pending).into_iter().partition(may_cut);
+        self.pending = left;
+        let entries: Vec<_> = entries;
+        if entries.is_empty() {
             return;
         }
-        let ledger = self.ledger();
         let clock = UtcMs::from_ms(self.clock.load(Ordering::SeqCst));
         let time = clock.max(ledger.time().plus_ms(1));
         let plan = Plan { time, built_by: MemberId::new(0) };
-        let executed = ledger.execute(&plan, std::mem::take(&mut self.pending)).expect("a block");
+        let executed = ledger.execute(&plan, entries).expect("a block");
         let certificate = self.certify(&ledger, &executed.block);
         self.store.commit(&executed, &certificate).expect("the store commits");
-        let snapshot = Snapshot { ledger: executed.ledger, readiness: Readiness::Ready };
+        let connected = Vec::new();
+        let snapshot = Snapshot { ledger: executed.ledger, readiness: Readiness::Ready, connected };
         self.core.snapshot.send_replace(Arc::new(snapshot));
     }
 

@@ -60,6 +60,24 @@ impl Key {
     }
 }
 
+impl Ledger {
+    /// From which number on no entry of a journal is ever sealed any more, and why: those
+    /// have lapsed. None while the journal goes on, and for a key that is not registered.
+    #[must_use]
+    pub fn journal_ends(&self, journal: &PublicKey) -> Option<(Seq, MemberError)> {
+        let key = self.keys.get(journal)?;
+        let sealed = self.journal_tip(journal).next;
+        if let Some(since) = key.frozen {
+            return Some((sealed, MemberError::KeyFrozen { since }));
+        }
+        if let Some(end) = key.revoked {
+            return Some((end.next.max(sealed), MemberError::KeyRevoked));
+        }
+        let until = key.until.filter(|until| self.time() >= until.plus_ms(self.params().usage_grace_ms))?;
+        Some((sealed, MemberError::KeyEnded { until }))
+    }
+}
+
 /// Applies `RevokeKey`.
 pub(in crate::ledger) fn revoke(ledger: &mut Ledger, at: &At, deed: &RevokeKey) -> Result<(), Refusal> {
     let key = ledger.keys.get(&deed.key).ok_or(MemberError::KeyUnknown { key: deed.key })?;

@@ -183,6 +183,8 @@ fn a_member_walks_through_its_share_of_lineage_and_no_more() {
         time: world.time,
         entry: EntryId::from_bytes([1; 32]),
         member: member(0),
+        journal: key(10).public(),
+        seq: Seq::FIRST,
     };
     let refused = lineage::declare(&mut world.ledger, &at, &deed).map_err(|refusal| refusal.rule());
     assert_eq!(refused, Err("LIN-BUSY"));
@@ -203,6 +205,8 @@ fn no_declaration_is_too_large_for_a_share() {
         time: world.time,
         entry: EntryId::from_bytes([1; 32]),
         member: member(number),
+        journal: key(10).public(),
+        seq: Seq::FIRST,
     };
     let (declarer, owner) = (at(0), at(2));
     for number in [0, 2] {
