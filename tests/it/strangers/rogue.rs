@@ -106,7 +106,6 @@ struct Behaviour {
 /// What a rogue has lived through.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    opened: AtomicU64,
     closed: AtomicU64,
     failed: AtomicU64,
     answered: AtomicU64,
@@ -159,11 +158,6 @@ impl Rogue {
     /// Says something on a stream of its own to whoever it is connected with last.
     pub(super) fn say(&self, words: Words) {
         self.order(Order::Say(words));
-    }
-
-    /// Connections that stood at some time.
-    pub(super) fn opened(&self) -> u64 {
-        self.seen.opened.load(Ordering::Relaxed)
     }
 
     /// Connections that it has lost, and dials that came to none.
@@ -232,7 +226,6 @@ async fn run(recipe: Recipe, mut orders: mpsc::UnboundedReceiver<Order>, seen: A
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                     last = Some(peer_id);
-                    count(&seen.opened);
                 }
                 SwarmEvent::ConnectionClosed { .. } => {
                     last = None;
