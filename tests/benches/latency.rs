@@ -1,7 +1,8 @@
 //! Four nodes as processes on this machine: how long it takes from submission to seal under
 //! light load, how many rows a second go in, and how long the others wait for a dead one.
 //!
-//! `cargo bench --package syngraph-tests --bench latency`. The figures go to stdout, one a
+//! `cargo bench --package syngraph-tests --bench latency`; `SYNGRAPH_TEST_PROGRAMS` names the
+//! folder of programs that were built before. The figures go to stdout, one a
 //! line; nothing here passes or fails.
 
 use std::io::Write as _;
@@ -9,13 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use syngraph_protocol::ids::MemberId;
-use syngraph_tests::books::{import, took_everything};
 use syngraph_tests::cluster::{Business, Cluster};
 use syngraph_tests::consortium::{ASTER, CEDAR, FOUR};
 use syngraph_tests::files::trace;
+use syngraph_tests::licence::import_args;
 use syngraph_tests::load::{deed_of, others};
 use syngraph_tests::random::Random;
 use syngraph_tests::signer::Signer;
+use syngraph_tests::tool::syngraph;
 
 /// Submissions whose way is timed.
 const SAMPLES: usize = 400;
@@ -81,10 +83,10 @@ fn throughput(cluster: &Cluster, business: &mut Business) {
     let key = cluster.consortium.admit_app(cluster.node(CEDAR), CEDAR, &mut business.cedar);
     cluster.until_alike();
     let trace = trace(&cluster.consortium.folder().join("trace.csv"), ROWS, 63);
-    let api = cluster.node(CEDAR).api();
-    let report = import(api, &key, &trace.path, &business.licensed.mapping());
-    took_everything(&report, &trace);
-    say("metered rows sealed per second through one door", report.rows_per_s);
+    let [file, key] = [&trace.path, &key].map(|path| path.display().to_string());
+    let report = syngraph(&import_args(&file, &cluster.node(CEDAR).url(), &key)).ending(0).json();
+    assert_eq!(report["rows_new"], ROWS, "{report}");
+    say("metered rows sealed per second through one door", &report["rows_per_s"]);
     let began = Instant::now();
     cluster.until_rows(ROWS);
     say("ms until the last node had sealed them too", began.elapsed().as_millis());

@@ -7,7 +7,7 @@ use syngraph_tests::books::audited;
 use syngraph_tests::cluster::{Business, Cluster};
 use syngraph_tests::consortium::{ASTER, BIRCH, CEDAR, DAHLIA, FOUR};
 use syngraph_tests::http::FRAMES;
-use syngraph_tests::load::{deed, deed_of};
+use syngraph_tests::load::{deed, deed_of, rounds};
 use syngraph_tests::node::Node;
 use syngraph_tests::signer::{Signer, frames};
 use syngraph_tests::wait::until;
@@ -105,10 +105,15 @@ fn a_withholder_stops_nobody() {
     let mut dahlia = cluster.consortium.root(DAHLIA);
     let secret = dahlia.deed(deed_of(DAHLIA, 1));
     assert_eq!(cluster.node(DAHLIA).post(FRAMES, &frames([&secret])).status, 201);
+    assert!(cluster.node(DAHLIA).log().contains("withholds"), "it is the lying build");
     let before = cluster.node(ASTER).status().height;
+    // Until it has been its turn, and nobody has voted for what it proposed.
+    until("a round of the withholder's has failed", || {
+        others_go_on(&cluster, &mut aster);
+        let height = cluster.node(ASTER).status().height;
+        rounds(&cluster, ASTER, before, height).iter().any(|round| *round > 0).then_some(())
+    });
     others_go_on(&cluster, &mut aster);
-    others_go_on(&cluster, &mut aster);
-    assert!(cluster.node(ASTER).status().height > before);
     for member in [ASTER, BIRCH, CEDAR] {
         assert_eq!(cluster.node(member).state_of(&secret), None, "it was given to nobody");
     }

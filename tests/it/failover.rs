@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use syngraph_protocol::entry::SignedEntry;
 use syngraph_protocol::ids::MemberId;
-use syngraph_tests::books::{balance, import, took_everything};
+use syngraph_tests::books::{balance, block_on, import, took_everything};
 use syngraph_tests::cluster::{Business, Cluster};
 use syngraph_tests::consortium::{ASTER, BIRCH, CEDAR, DAHLIA, FOUR};
 use syngraph_tests::files::{Trace, trace};
@@ -79,9 +79,9 @@ fn dies_and_returns(cluster: &mut Cluster, aster: &mut Signer, victim: MemberId)
     let door = others(&FOUR, &[victim])[0];
     // What Aster said before must have come to that door.
     until("the door has Aster's journal", || {
-        let path = format!("/v1/journals/{}", aster.journal());
-        let (journal, next) = (cluster.node(door).must_get(&path), aster.tip().next.to_string());
-        (journal["next_seq"] == next.as_str()).then_some(())
+        let journal = block_on(cluster.node(door).api().journal(&aster.journal()));
+        let journal = journal.expect("the node answers").expect("a founder's key");
+        (journal.next_seq == aster.tip().next).then_some(())
     });
     cluster.kill(&[victim]);
     let mut longest = Duration::ZERO;

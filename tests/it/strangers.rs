@@ -32,16 +32,17 @@ fn ports(node: &Node) -> [SocketAddr; 2] {
     [config.peers.listen, config.consensus.listen]
 }
 
-/// What is spoken there.
-fn protocols(cluster: &Cluster) -> [Vec<String>; 2] {
-    let network: String = cluster.consortium.network().to_string().chars().take(16).collect();
-    let name = |what: &str| format!("/syngraph/{network}/{what}/v1");
-    [vec![name("entries")], vec![name("sync"), "/meshsub/1.1.0".to_owned()]]
+/// What is spoken on the ports, and how nodes introduce themselves on the second.
+struct Spoken {
+    entries: String,
+    sync: String,
+    introduction: String,
 }
 
-fn rogue(seed: [u8; 32], protocols: &[String]) -> Rogue {
-    let protocols: Vec<_> = protocols.iter().map(String::as_str).collect();
-    Rogue::new(seed, &protocols)
+fn spoken(cluster: &Cluster) -> Spoken {
+    let network: String = cluster.consortium.network().to_string().chars().take(16).collect();
+    let name = |what: &str| format!("/syngraph/{network}/{what}/v1");
+    Spoken { entries: name("entries"), sync: name("sync"), introduction: name("consensus") }
 }
 
 /// Members' business goes on.
@@ -57,16 +58,20 @@ fn goes_on(cluster: &Cluster, aster: &mut Signer) {
 fn a_stranger_is_cut_off_on_both_ports() {
     let mut cluster = Cluster::start();
     let mut aster = cluster.consortium.root(ASTER);
-    for (port, protocols) in ports(cluster.node(BIRCH)).into_iter().zip(protocols(&cluster)) {
-        let stranger = rogue([77; 32], &protocols);
-        stranger.connect(port);
-        stranger.say(Words::Some(vec![0; 64]));
-        until("the stranger is cut off", || (stranger.lost() >= 1).then_some(()));
-        assert_eq!(stranger.answered(), 0);
+    let Spoken { entries, sync, introduction } = spoken(&cluster);
+    let [for_entries, for_consensus] = ports(cluster.node(BIRCH));
+    for (port, protocol, introduction) in [
+        (for_entries, &entries, None),
+        (for_consensus, &sync, Some("/rogue/v1")),
+        (for_consensus, &sync, Some(introduction.as_str())),
+        (for_consensus, &sync, None),
+    ] {
+        let stranger = Rogue::new([77; 32], protocol, introduction);
         // Again and again, which changes nothing.
-        for times in 2..20 {
+        for times in 1..10 {
             stranger.connect(port);
-            until("the stranger is cut off again", || (stranger.lost() >= times).then_some(()));
+            stranger.say(Words::Some(vec![0; 64]));
+            until("the stranger is cut off", || (stranger.lost() >= times).then_some(()));
         }
         assert_eq!(stranger.answered(), 0);
         goes_on(&cluster, &mut aster);
@@ -129,11 +134,12 @@ fn a_member_that_sends_garbage_is_cut_off_and_comes_back_when_it_behaves() {
     let mut cluster = Cluster::start();
     let mut aster = cluster.consortium.root(ASTER);
     cluster.stop(&[DAHLIA]);
-    let [entries, _] = protocols(&cluster);
+    let Spoken { entries, .. } = spoken(&cluster);
     // Whoever is cut off is kept away for a while, by each node for itself.
     for ((what, words), victim) in attacks().into_iter().zip([ASTER, BIRCH, CEDAR].into_iter().cycle()) {
         let before = cluster.node(victim).resident_bytes();
-        attack(cluster.node(victim), what, &words, &rogue(transport_seed(&cluster, DAHLIA), &entries));
+        let rogue = Rogue::new(transport_seed(&cluster, DAHLIA), &entries, None);
+        attack(cluster.node(victim), what, &words, &rogue);
         goes_on(&cluster, &mut aster);
         stays_small(cluster.node(victim), before);
     }
@@ -194,22 +200,15 @@ fn a_member_that_floods_the_consensus_port_stops_nobody() {
     let mut aster = cluster.consortium.root(ASTER);
     cluster.stop(&[DAHLIA]);
     let before = [BIRCH, CEDAR].map(|member| cluster.node(member).resident_bytes());
-    let [_, consensus] = protocols(&cluster);
-    for protocol in &consensus {
-        for words in [
-            Words::Some(vec![0xff; 4_096]),
-            Words::Endless(vec![0xff, 0xff, 0xff, 0xff, 0x0f]),
-            Words::Endless(Vec::new()),
-            Words::Halting(vec![0x80, 0x80, 0x40]),
-        ] {
-            let rogue = rogue(transport_seed(&cluster, DAHLIA), std::slice::from_ref(protocol));
-            let [_, port] = ports(cluster.node(BIRCH));
-            rogue.connect(port);
-            (0..STREAMS).for_each(|_| rogue.say(words.clone()));
-            until("the rogue was heard", || (rogue.opened() + rogue.lost() > 0).then_some(()));
-            goes_on(&cluster, &mut aster);
-            tell("bytes that the consensus port took of a flood", rogue.written());
-        }
+    let Spoken { sync, introduction, .. } = spoken(&cluster);
+    for (protocol, words) in [sync.as_str(), "/meshsub/1.1.0"].into_iter().flat_map(floods) {
+        let rogue = Rogue::new(transport_seed(&cluster, DAHLIA), protocol, Some(&introduction));
+        let [_, port] = ports(cluster.node(BIRCH));
+        rogue.connect(port);
+        (0..STREAMS).for_each(|_| rogue.say(words.clone()));
+        goes_on(&cluster, &mut aster);
+        until("whoever floods is cut off", || (rogue.lost() >= 1).then_some(()));
+        tell("bytes that the consensus port took of a flood", rogue.written());
     }
     for (member, before) in [BIRCH, CEDAR].into_iter().zip(before) {
         stays_small(cluster.node(member), before);
@@ -219,4 +218,16 @@ fn a_member_that_floods_the_consensus_port_stops_nobody() {
     cluster.until_alike();
     cluster.never_differed();
     cluster.stop_all();
+}
+
+/// What no honest node sends on a protocol of the consensus port. Each comes in several
+/// streams at once, which no honest node opens either.
+fn floods(protocol: &str) -> impl Iterator<Item = (&str, Words)> {
+    let floods = [
+        Words::Some(vec![0xff; 4_096]),
+        Words::Endless(vec![0xff, 0xff, 0xff, 0xff, 0x0f]),
+        Words::Endless(Vec::new()),
+        Words::Halting(vec![0x80, 0x80, 0x40]),
+    ];
+    floods.into_iter().map(move |words| (protocol, words))
 }

@@ -32,7 +32,7 @@ impl Program {
         static HONEST: OnceLock<PathBuf> = OnceLock::new();
         static BYZANTINE: OnceLock<PathBuf> = OnceLock::new();
         let folder = match self {
-            Self::Node | Self::Tool => HONEST.get_or_init(build),
+            Self::Node | Self::Tool => HONEST.get_or_init(|| given().unwrap_or_else(build)),
             Self::Byzantine => BYZANTINE.get_or_init(build_byzantine),
         };
         let path = folder.join(self.name()).with_extension(std::env::consts::EXE_EXTENSION);
@@ -49,6 +49,12 @@ impl Program {
         }
         command
     }
+}
+
+/// The folder of programs that were built elsewhere, such as those of a release, if
+/// `SYNGRAPH_TEST_PROGRAMS` names one.
+fn given() -> Option<PathBuf> {
+    std::env::var_os("SYNGRAPH_TEST_PROGRAMS").map(PathBuf::from)
 }
 
 /// Builds the programs and gives their folder.

@@ -12,6 +12,7 @@ use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Stre
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, Codec, Event, Message, ProtocolSupport};
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
@@ -98,14 +99,13 @@ impl Codec for RawCodec {
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     exchange: request_response::Behaviour<RawCodec>,
-    identify: identify::Behaviour,
+    identify: Toggle<identify::Behaviour>,
     ping: ping::Behaviour,
 }
 
 /// What a rogue has lived through.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    opened: AtomicU64,
     closed: AtomicU64,
     failed: AtomicU64,
     answered: AtomicU64,
@@ -126,16 +126,21 @@ pub(super) struct Rogue {
 }
 
 impl Rogue {
-    /// A rogue with this key that speaks these protocols, in this order of preference.
-    pub(super) fn new(seed: [u8; 32], protocols: &[&str]) -> Self {
+    /// A rogue with this key that speaks this protocol, and introduces itself as a node of
+    /// some kind if it is told to.
+    pub(super) fn new(seed: [u8; 32], protocol: &str, introduction: Option<&str>) -> Self {
         let keys = Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are a seed");
-        let protocols: Vec<_> = protocols.iter().map(|name| name.to_string()).collect();
+        let swarm = Recipe {
+            keys,
+            protocol: StreamProtocol::try_from_owned(protocol.to_owned()).expect("it begins with a slash"),
+            introduction: introduction.map(str::to_owned),
+        };
         let (orders, inbox) = mpsc::unbounded_channel();
         let seen = Arc::new(Seen::default());
         let theirs = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("the system gives a runtime").block_on(run(&keys, &protocols, inbox, theirs));
+            runtime.expect("the system gives a runtime").block_on(run(swarm, inbox, theirs));
         });
         Self { orders: Some(orders), seen, thread: Some(thread) }
     }
@@ -153,11 +158,6 @@ impl Rogue {
     /// Says something on a stream of its own to whoever it is connected with last.
     pub(super) fn say(&self, words: Words) {
         self.order(Order::Say(words));
-    }
-
-    /// Connections that stood at some time.
-    pub(super) fn opened(&self) -> u64 {
-        self.seen.opened.load(Ordering::Relaxed)
     }
 
     /// Connections that it has lost, and dials that came to none.
@@ -184,18 +184,25 @@ impl Drop for Rogue {
     }
 }
 
-fn swarm(keys: &Keypair, protocols: &[String], seen: Arc<Seen>) -> Swarm<Behaviour> {
-    let name = |name: &String| StreamProtocol::try_from_owned(name.clone()).expect("it begins with a slash");
-    let protocols = protocols.iter().map(|protocol| (name(protocol), ProtocolSupport::Outbound));
+/// What a rogue is made of.
+struct Recipe {
+    keys: Keypair,
+    protocol: StreamProtocol,
+    introduction: Option<String>,
+}
+
+fn swarm(recipe: Recipe, seen: Arc<Seen>) -> Swarm<Behaviour> {
+    let Recipe { keys, protocol, introduction } = recipe;
+    let protocols = [(protocol, ProtocolSupport::Outbound)];
     let config = request_response::Config::default().with_request_timeout(STREAM);
     let exchange = request_response::Behaviour::with_codec(RawCodec(seen), protocols, config);
-    let identify = identify::Config::new("/rogue/v1".to_owned(), keys.public());
+    let identify = introduction.map(|kind| identify::Config::new(kind, keys.public()));
     let behaviour = Behaviour {
         exchange,
-        identify: identify::Behaviour::new(identify),
+        identify: identify.map(identify::Behaviour::new).into(),
         ping: ping::Behaviour::new(ping::Config::new()),
     };
-    SwarmBuilder::with_existing_identity(keys.clone())
+    SwarmBuilder::with_existing_identity(keys)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .expect("noise takes any key")
@@ -205,13 +212,8 @@ fn swarm(keys: &Keypair, protocols: &[String], seen: Arc<Seen>) -> Swarm<Behavio
         .build()
 }
 
-async fn run(
-    keys: &Keypair,
-    protocols: &[String],
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    seen: Arc<Seen>,
-) {
-    let mut swarm = swarm(keys, protocols, Arc::clone(&seen));
+async fn run(recipe: Recipe, mut orders: mpsc::UnboundedReceiver<Order>, seen: Arc<Seen>) {
+    let mut swarm = swarm(recipe, Arc::clone(&seen));
     let (mut last, mut waiting): (Option<PeerId>, Vec<Words>) = (None, Vec::new());
     let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
     loop {
@@ -224,7 +226,6 @@ async fn run(
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                     last = Some(peer_id);
-                    count(&seen.opened);
                 }
                 SwarmEvent::ConnectionClosed { .. } => {
                     last = None;
