@@ -26,7 +26,7 @@ const AHEAD_MS: i64 = 500;
 /// How far behind our clock a proposed block's time may be.
 const BEHIND_MS: i64 = 30_000;
 
-/// How old a block of our own may be to be proposed again. Beyond, a new one is built: by
+/// How old a block may be to be proposed again. Beyond, a new one is built: by
 /// the time that others judge the old one, it may be stale.
 const PROPOSE_AGAIN_MS: i64 = 10_000;
 
@@ -121,8 +121,8 @@ impl Chain {
     }
 
     /// The block that this node proposes in a round: the one that it has proposed there, or
-    /// else its last one, unless that is old by now. `entries` is asked only if there is
-    /// none. The caller makes block and round durable before it is proposed, or a restart
+    /// else the first that was judged valid, unless that is old by now. `entries` is asked
+    /// only if there is none. The caller makes block and round durable before it is proposed, or a restart
     /// would propose another.
     ///
     /// # Errors
@@ -149,10 +149,11 @@ impl Chain {
         Ok(Proposed { executed, new: known.is_none() })
     }
 
+    /// The first block that was judged valid here and is not old: others have executed it
+    /// too, or are about to, where a new one would have to be executed by all.
     fn fresh_proposal(&self, now: UtcMs) -> Option<BlockId> {
-        let id = self.proposals.last_key_value().map(|(_, id)| *id)?;
-        let time = self.candidate(&id)?.block.header.time;
-        (time >= now.minus_ms(PROPOSE_AGAIN_MS)).then_some(id)
+        let is_fresh = |known: &&Executed| known.block.header.time >= now.minus_ms(PROPOSE_AGAIN_MS);
+        self.candidates.iter().find(is_fresh).map(|known| known.block.id())
     }
 
     /// Takes back what this node has proposed in a round before a restart, once it was

@@ -285,9 +285,12 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                 self.publish(Readiness::Ready);
                 self.pace.hold(reply);
             }
-            Event::RoundStarted { height, round, proposer, reply } => {
+            Event::RoundStarted { height, reply, .. } => {
                 self.round_started(now, height);
-                reply.send(self.verdicts(height, round, proposer));
+                // The engine's own log has what was proposed in this round before a crash. It
+                // keeps two values of a round: blocks of earlier rounds, told as this round's,
+                // would leave no room for its proposal.
+                reply.send(Vec::new());
             }
             Event::Build { height, round, reply } => self.build(now, height, round, reply)?,
             Event::Restream { height, round, proposer, block } => {

@@ -194,8 +194,13 @@ impl Journals {
     pub fn stage(&mut self, ledger: &Ledger, entry: VerifiedEntry, now: Instant) -> Admitted {
         match self.admit(ledger, entry.clone(), Via::Peer, now) {
             Admitted::Fork { .. } => self.beside(ledger, entry, false),
-            Admitted::Refused(why) if matches!(*why, Refused::Link(LinkError::Prev { .. })) => {
-                self.beside(ledger, entry, false)
+            Admitted::Refused(why)
+                if matches!(*why, Refused::Link(LinkError::Prev { .. } | LinkError::Gap { .. })) =>
+            {
+                match self.beside(ledger, entry, false) {
+                    Admitted::Refused(_) => Admitted::Refused(why),
+                    kept => kept,
+                }
             }
             admitted => admitted,
         }

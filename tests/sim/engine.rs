@@ -164,7 +164,7 @@ impl Engine {
                 let value = LocallyProposedValue::new(Height(height), Round::new(round), Value(block));
                 Input::Propose(value)
             }
-            Heard::Judged(judged, origin) => Input::ProposedValue(proposed_value(judged), origin),
+            Heard::Judged(judged, origin) => Input::ProposedValue(proposed_value(judged, origin), origin),
             Heard::Consensus(SignedConsensusMsg::Vote(vote)) | Heard::Liveness(LivenessMsg::Vote(vote)) => {
                 self.watch(vote.message.height.0, out);
                 Input::Vote(vote)
@@ -262,11 +262,15 @@ impl Engine {
     }
 }
 
-/// A verdict in the core's words. The signed proposal carries the round that counts.
-fn proposed_value(judged: Judged) -> ProposedValue<Context> {
+/// A verdict in the core's words. The signed proposal carries the round that counts, and values
+/// are matched by id alone; but of one round the core keeps only two. So every block has a
+/// round of its own, beyond all that are ever begun.
+fn proposed_value(judged: Judged, origin: ValueOrigin) -> ProposedValue<Context> {
+    let [a, b, c, d, ..] = *judged.block.as_bytes();
+    let own = 1 << 30 | u32::from_be_bytes([a, b, c, d]) >> 2;
     ProposedValue {
         height: Height(judged.height),
-        round: Round::new(judged.round),
+        round: Round::new(if origin.is_consensus() { own } else { judged.round }),
         valid_round: Round::Nil,
         proposer: Address(judged.proposer),
         value: Value(judged.block),

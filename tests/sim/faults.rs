@@ -37,12 +37,20 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn of(random: &mut Random, nodes: usize) -> Self {
-        let heal = PEACE + 6 * SECOND + random.below(25 * SECOND);
+        let outage = random.below(6) == 0;
+        let heal = PEACE + 6 * SECOND + random.below(if outage { 100 } else { 25 } * SECOND);
         let mut faults = vec![(PEACE, Fault::Storm(Weather::of(random)))];
-        crashes(random, nodes, heal, &mut faults);
-        partitions(random, nodes, heal, &mut faults);
+        if outage {
+            no_quorum(random, nodes, heal, &mut faults);
+        } else {
+            crashes(random, nodes, heal, &mut faults);
+            partitions(random, nodes, heal, &mut faults);
+        }
         faults.push((heal, Fault::Heal));
-        faults.push((heal + 2 * SECOND, Fault::EndLoad));
+        // With the last entries in the middle of trouble, only what is owed drives the nodes on.
+        let early = random.below(3) == 0;
+        let end = if early { heal - random.below(6 * SECOND) } else { heal + 2 * SECOND };
+        faults.push((end, Fault::EndLoad));
         Self { faults, heal, bound: BOUND }
     }
 }
@@ -63,6 +71,22 @@ fn crashes(random: &mut Random, nodes: usize, heal: Virtual, faults: &mut Vec<(V
             faults.push((at + some(random, 50 * MS, 8 * SECOND), Fault::Restart(node)));
         }
         at += some(random, 100 * MS, 2 * gap);
+    }
+}
+
+/// So many nodes are away for long that the others are no quorum.
+fn no_quorum(random: &mut Random, nodes: usize, heal: Virtual, faults: &mut Vec<(Virtual, Fault)>) {
+    let first = random.below(nodes as u64) as usize;
+    let away = (0..nodes.div_ceil(2)).map(|more| (first + more) % nodes);
+    let at = PEACE + random.below(2 * SECOND);
+    if random.below(2) == 0 {
+        faults.push((at, Fault::Partition(away.map(|node| 1 << node).sum())));
+        return;
+    }
+    for node in away {
+        faults.push((at + random.below(300 * MS), Fault::Crash(node)));
+        let back = at + random.below(heal - at);
+        faults.push((if random.below(2) == 0 { heal } else { back }, Fault::Restart(node)));
     }
 }
 

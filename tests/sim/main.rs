@@ -26,14 +26,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
+use syngraph_node::LogFormat;
 
 use crate::args::{Args, Control};
 use crate::time::{MS, Virtual};
 use crate::trace::moment;
 use crate::world::{Config, Failure, Report};
 
+/// What nodes log when every event is shown.
+const ALOUD_FILTER: &str = "warn,syngraph_node=debug";
+
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    if args.aloud {
+        syngraph_node::init_logging(LogFormat::Text, Some(ALOUD_FILTER))?;
+    }
     let mut total = Total::default();
     for seed in (0..args.seeds).map(|more| args.seed.wrapping_add(more)) {
         let lies = args.control == Some(Control::AckBeforeFsync);

@@ -135,7 +135,8 @@ impl World {
         let charter = load::charter(config.nodes);
         let genesis = Ledger::genesis(&charter);
         let nodes = (0..config.nodes).map(|number| {
-            let skew = i64::try_from(random.below(401)).expect("small") - 200;
+            let most = if random.below(12) == 0 { 4_000 } else { 200 };
+            let skew = i64::try_from(random.below(2 * most + 1)).expect("small") - most as i64;
             Node::new(number, Platter::new(genesis.clone(), config.lies), skew)
         });
         let nodes: Vec<_> = nodes.collect();

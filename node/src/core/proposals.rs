@@ -43,12 +43,6 @@ pub(super) struct Unjudged {
 }
 
 impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
-    /// What is already known about blocks of this height.
-    pub(super) fn verdicts(&self, height: Height, round: u32, proposer: MemberId) -> Vec<Judged> {
-        let known = self.chain.candidates_at(height);
-        known.map(|block| Judged { height, round, proposer, block, valid: true }).collect()
-    }
-
     /// Builds a block, or proposes again the one that was built; in a moment, if there is
     /// nothing to seal yet: whoever has begun the height has seen something coming.
     pub(super) fn build(
