@@ -334,7 +334,8 @@ fn node_with(version: Value, key: &Key) -> FakeNode {
         (
             format!("/v1/journals/{}", key.public()),
             json!({
-                "journal": key.public(), "member": 1, "next_seq": 0, "last_entry": "00".repeat(32), "sealed_next_seq": 0,
+                "journal": key.public(), "member": 1, "next_seq": 0, "last_entry": "00".repeat(32),
+                "replicated_next_seq": 0, "sealed_next_seq": 0, "ends": null,
             }),
         ),
     ])

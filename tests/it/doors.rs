@@ -198,9 +198,9 @@ fn good_entries_are_taken_in_every_way() {
     let node = consortium.start();
     let mut aster = consortium.root(ASTER);
     the_same_entry_again(&node, &mut aster);
-    both_branches_of_a_fork(&node, &mut aster);
     a_key_that_is_not_known_yet(&node, &consortium);
     several_at_once(&consortium, &node, &mut aster);
+    both_branches_of_a_fork(&node, &mut aster);
     node.stop();
 }
 
@@ -231,11 +231,17 @@ fn both_branches_of_a_fork(node: &Node, aster: &mut Signer) {
     // Whether the first is sealed by then or not, the second is equivocation.
     assert_eq!(node.post(FRAMES, &frames([&one])).status, 201);
     assert_eq!(node.post(FRAMES, &frames([&other])).refusal(), (409, "JRN-FORK".to_owned()));
-    until("the first is sealed", || (node.status().log_size > tip.next.get()).then_some(()));
+    let sealed = node.must_get(&format!("/v1/entries/{}?wait=sealed", one.id()));
+    assert_eq!(sealed["state"], "sealed");
     assert_eq!(node.post(FRAMES, &frames([&other])).refusal(), (409, "JRN-FORK".to_owned()));
     assert_eq!(node.get(&format!("/v1/entries/{}", other.id())).refusal(), (404, "ENTRY-UNKNOWN".to_owned()));
     assert_eq!(node.post(FRAMES, &frames([&one])).status, 200);
     aster.follow(&one);
+    // The node has reported it: the key says nothing any more.
+    let journal = format!("/v1/journals/{}", aster.journal());
+    until("the key is frozen", || Some(node.must_get(&journal)).filter(|journal| !journal["ends"].is_null()));
+    let next = aster.deed(register("Next"));
+    assert_eq!(node.post(FRAMES, &frames([&next])).refusal(), (422, "KEY-FROZEN".to_owned()));
 }
 
 fn a_key_that_is_not_known_yet(node: &Node, consortium: &Consortium) {

@@ -265,7 +265,7 @@ fn a_log_of_votes_that_is_none_is_refused() {
     fs::write(&wal, garbage).expect("it is written");
     // Whoever forgot its votes could vote twice.
     let line = refused(&down.dir());
-    assert!(line.contains("CONS-START: ") && line.contains("write-ahead log"), "{line}");
+    assert!(line.contains("CONS-LOG-DAMAGED: ") && line.contains("consensus.wal"), "{line}");
     down.reset();
     down.recovers("untouched");
 }

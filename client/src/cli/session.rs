@@ -5,7 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use syngraph_client::api::{Node, State, Wait};
 use syngraph_client::key::Key;
 use syngraph_client::submit::{Client, Options, Receipt, new_idem};
@@ -17,7 +17,7 @@ use syngraph_protocol::time::UtcMs;
 use super::CliError;
 use super::names::{AgreementName, AssetName, Directory, MemberName, Noun};
 use crate::args::{SessionArgs, Until};
-use crate::output::{Answer, Exit};
+use crate::output::{Answer, Exit, note};
 
 /// What a command has at hand.
 pub(super) struct Session {
@@ -140,6 +140,13 @@ impl Session {
         Ok(answer(&receipt, done))
     }
 
+    /// Says on stderr why no block comes, if the node tells.
+    async fn say_what_stalls(&self, node: &Node) {
+        if let Ok(Stall { reason }) = node.get("/v1/status/stall").await {
+            note(&format!("{} says: {reason}", node.url()));
+        }
+    }
+
     /// Submits a body and waits as long as the command line says.
     ///
     /// # Errors
@@ -152,9 +159,18 @@ impl Session {
             Until::Sealed => Wait::Sealed,
         };
         let receipt = client.submit_until(body, wait).await;
+        if receipt.as_ref().is_err_and(|error| error.rule() == "SUBMIT-TIMEOUT") {
+            self.say_what_stalls(client.node()).await;
+        }
         client.close().await;
         Ok(receipt?)
     }
+}
+
+/// What a node says of blocks that don't come.
+#[derive(Deserialize)]
+struct Stall {
+    reason: String,
 }
 
 /// The system's clock.

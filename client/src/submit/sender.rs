@@ -19,10 +19,10 @@ use syngraph_protocol::ids::{EntryId, NetworkId, Seq};
 use syngraph_protocol::journal::Tip;
 use syngraph_protocol::time::UtcMs;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::telling::receipt;
-use self::turning::is_down;
+use self::turning::{is_down, silent};
 use super::backoff::Backoff;
 use super::nodes::Nodes;
 use super::pending::{Pending, sleep_until, under_way};
@@ -39,6 +39,8 @@ const POST_BYTES_MAX: usize = 4 * 1024 * 1024;
 const INTAKE_MAX: usize = 256;
 /// Most outcomes asked for in one go.
 const OUTCOMES_MAX: usize = 128;
+/// How long a node may take to acknowledge entries before another one is tried.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 /// Time before a question is asked again whose answer was no news.
 const POLL: Duration = Duration::from_millis(25);
 /// The same after several such answers.
@@ -172,8 +174,15 @@ impl Sender {
         let batch = self.outbox.batch(self.post_entries, POST_BYTES_MAX);
         let node = self.nodes.current().clone();
         self.nodes.sent(&batch.numbers);
+        let patience = self.nodes.are_many().then_some(SILENT_MAX);
         self.post = Some(Box::pin(async move {
-            let answers = node.post_entries(batch.frames, Wait::Accepted).await;
+            let post = node.post_entries(batch.frames, Wait::Accepted);
+            let answers = match patience {
+                Some(patience) => {
+                    timeout(patience, post).await.unwrap_or_else(|_| Err(silent(&node, patience)))
+                }
+                None => post.await,
+            };
             (batch.numbers, answers)
         }));
     }

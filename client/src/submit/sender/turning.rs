@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::{Progress, SubmitError};
 use super::Sender;
+use crate::api::{ApiError, Node};
 
 impl Sender {
     /// The journals are compared before anything else is sent. What is being asked is of
@@ -41,6 +42,11 @@ impl Sender {
         let after = if is_fresh { Duration::ZERO } else { self.view_backoff.next(None) };
         self.compare_again(after);
     }
+}
+
+/// What is said of a node that took a connection and answers nothing on it.
+pub(super) fn silent(node: &Node, patience: Duration) -> ApiError {
+    ApiError::Answer { url: node.url().to_owned(), what: format!("no answer within {patience:?}") }
 }
 
 /// Whether a node that refuses by this rule takes nothing from anybody for a while.

@@ -109,7 +109,10 @@ fn a_forked_journal_is_frozen_and_nothing_else_is() {
     assert_eq!(world.ledger.may_say(&next).map_err(|e| e.rule()), Err("KEY-FROZEN"));
     let record = world.ledger.keys.get(&key(10).public()).expect("registered");
     assert_eq!(still_open(record, world.time).map_err(|e| e.rule()), Err("KEY-FROZEN"));
+    let seq = next.head().seq;
     assert_eq!(possible(&world, vec![next]), Err("KEY-FROZEN"));
+    let ends = |seed| world.ledger.journal_ends(&key(seed).public()).map(|(seq, why)| (seq, why.rule()));
+    assert_eq!([10, 13].map(ends), [Some((seq, "KEY-FROZEN")), None], "the rest has lapsed");
 
     // The member's other journals go on, its votes count, and what it owns stays its own.
     assert_eq!([11, 12, 13].map(|seed| frozen(&world, seed)), [None; 3]);

@@ -58,6 +58,8 @@ fn what_stands_before_the_end_is_sealed_and_takes_effect() {
     world.block(vec![entries[0].clone()]);
     world.act(1, revoke(APP, up_to(&entries[2]))).expect("revoked");
     assert_eq!(end(&world, APP), Some(Tip { next: Seq::new(3), last: entries[2].id() }));
+    let ends = world.ledger.journal_ends(&key(APP).public()).map(|(seq, why)| (seq, why.rule()));
+    assert_eq!(ends, Some((Seq::new(3), "KEY-REVOKED")));
 
     let may_say = |entry| world.ledger.may_say(entry).map_err(|error| error.rule());
     assert_eq!([may_say(&entries[2]), may_say(&entries[3])], [Ok(()), Err("KEY-REVOKED")]);
