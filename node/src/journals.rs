@@ -180,7 +180,7 @@ impl Journals {
         if let Err(refusal) = may_come(ledger, &entry, via) {
             return refused(refusal);
         }
-        if !self.has_room(entry.head().member, entry.bytes().len()) {
+        if !self.has_room(owner(ledger, &entry), entry.bytes().len()) {
             return Admitted::Busy;
         }
         match self.append(ledger, entry, false, now) {
@@ -273,7 +273,7 @@ impl Journals {
         since: Instant,
     ) -> Result<(), LinkError> {
         let head = entry.head();
-        let (journal, member, seq, id) = (head.journal, head.member, head.seq, entry.id());
+        let (journal, member, seq, id) = (head.journal, owner(ledger, &entry), head.seq, entry.id());
         let sealed = || ledger.journal_tip(&journal);
         let before = self.ahead.get(&journal).map_or_else(sealed, |ahead| ahead.tip);
         let tip = before.append(seq, head.prev, id)?;
@@ -439,6 +439,12 @@ impl Journals {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
+}
+
+/// Whose journal an entry is in. A head may claim another member, who must not be charged
+/// for it.
+fn owner(ledger: &Ledger, entry: &VerifiedEntry) -> MemberId {
+    ledger.keys.get(&entry.head().journal).map_or(entry.head().member, |key| key.member)
 }
 
 /// Whether an entry of a known key may come through this door.

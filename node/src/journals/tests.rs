@@ -52,7 +52,11 @@ pub(crate) fn charter() -> Charter {
 
 /// An entry of a member's root key (or of a stranger's key, for an unknown seed).
 pub(crate) fn entry(ledger: &Ledger, seed: u8, seq: u64, prev: EntryId, idem: u8) -> VerifiedEntry {
-    let member = MemberId::new(u32::from(seed == 20));
+    claimed(ledger, MemberId::new(u32::from(seed == 20)), seed, seq, prev, idem)
+}
+
+/// The same, of a head that claims to speak for this member.
+fn claimed(ledger: &Ledger, member: MemberId, seed: u8, seq: u64, prev: EntryId, idem: u8) -> VerifiedEntry {
     let slot = Slot { network: ledger.network(), member, seq: Seq::new(seq), prev, claimed_at: START };
     let deed = Deed::Settle(Settle { month: Month::EPOCH });
     let body = Body::Deed { idem: Idem::from_bytes([idem; 16]), deed };
@@ -367,4 +371,23 @@ fn while_replication_moves_nobody_is_asked_to_vote_for_what_it_lacks() {
         |now: Instant| journals.select(Cuttable { ledger: &ledger, replicated: &replicated }, now).len();
     assert_eq!(count(back + grace), 1, "what a quorum holds");
     assert_eq!(count(back + grace + grace), 3, "and the rest once it comes no further");
+}
+
+#[test]
+fn room_is_charged_to_whose_key_it_is_whatever_the_head_claims() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = Journals::new(MemberId::new(9));
+    let liar = claimed(&ledger, MemberId::new(0), 20, 0, NO_ENTRY, 1);
+    assert_eq!(journals.admit(&ledger, liar.clone(), Via::Peer, now), Admitted::New);
+    let charged = |journals: &Journals, member| journals.bytes.get(&MemberId::new(member)).copied();
+    assert_eq!(charged(&journals, 0), None, "it has said nothing");
+    assert_eq!(charged(&journals, 1), Some(liar.bytes().len()));
+    let next = entry(&ledger, 20, 1, liar.id(), 2);
+    assert_eq!(journals.admit(&ledger, next.clone(), Via::Peer, now), Admitted::New);
+    let cut = end_of(&[liar.clone(), next.clone()]);
+    journals.synced();
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let executed = ledger.execute(&plan, vec![liar, next]).expect("a block");
+    journals.sealed(&executed.ledger, &cut, now);
+    assert_eq!(charged(&journals, 1), Some(0), "and given back");
 }
