@@ -190,10 +190,17 @@ impl Journals {
     }
 
     /// Hands in an entry that a proposed or decided block covers, by a peer's account. It
-    /// may belong to another branch than the one that is held.
+    /// may belong to another branch than the one that is held, and come although its member
+    /// has no room: this node could never follow a block of which it refuses an entry.
     pub fn stage(&mut self, ledger: &Ledger, entry: VerifiedEntry, now: Instant) -> Admitted {
         match self.admit(ledger, entry.clone(), Via::Peer, now) {
             Admitted::Fork { .. } => self.beside(ledger, entry, false),
+            Admitted::Busy if ledger.keys.contains(&entry.head().journal) => {
+                match self.beside(ledger, entry, false) {
+                    Admitted::Refused(_) => Admitted::Busy,
+                    kept => kept,
+                }
+            }
             Admitted::Refused(why)
                 if matches!(*why, Refused::Link(LinkError::Prev { .. } | LinkError::Gap { .. })) =>
             {
@@ -213,6 +220,14 @@ impl Journals {
         if self.branches.contains(journal, seq, entry.id()) {
             return Admitted::Held;
         }
+        if let Err(refusal) = may_come(ledger, &entry, Via::Peer) {
+            return refused(refusal);
+        }
+        // What is there may be what somebody has made up: it must not keep out what a block
+        // covers. What is of use comes again.
+        if !durable && !self.branches.has_room(entry.bytes().len()) {
+            self.branches.clear();
+        }
         let sealed = ledger.journal_tip(&journal);
         let follows = match seq.get().checked_sub(1).map(Seq::new) {
             _ if seq == sealed.next => prev == sealed.last,
@@ -225,7 +240,8 @@ impl Journals {
         if !follows {
             return refused(LinkError::Prev { seq, expected: sealed.last, got: prev });
         }
-        if self.branches.keep(entry, durable) { Admitted::New } else { Admitted::Busy }
+        self.branches.keep(entry, durable);
+        Admitted::New
     }
 
     /// Remembers that a key has signed two entries for one place.
@@ -260,7 +276,7 @@ impl Journals {
             self.fork(&entry, other);
         }
         match self.beside(ledger, entry, true) {
-            Admitted::Refused(_) | Admitted::Busy => Err(link),
+            Admitted::Refused(_) => Err(link),
             _ => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ use syngraph_protocol::ledger::{Plan, state_key};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, UtcMs};
 
+use super::branches::BRANCH_BYTES_MAX;
 use super::parked::PARKED_KEYS_MAX;
 use super::select::Budget;
 use super::*;
@@ -390,4 +391,50 @@ fn room_is_charged_to_whose_key_it_is_whatever_the_head_claims() {
     let executed = ledger.execute(&plan, vec![liar, next]).expect("a block");
     journals.sealed(&executed.ledger, &cut, now);
     assert_eq!(charged(&journals, 1), Some(0), "and given back");
+}
+
+/// A journal of which two entries fill the room of its member.
+fn full(ledger: &Ledger, now: Instant) -> Journals {
+    let mut journals = Journals::new(MemberId::new(9));
+    for entry in journal(ledger, 10, 2) {
+        assert_eq!(journals.admit(ledger, entry, Via::Peer, now), Admitted::New);
+    }
+    journals.bytes.insert(MemberId::new(0), UNSEALED_BYTES_MAX);
+    journals
+}
+
+#[test]
+fn what_a_block_covers_is_taken_although_its_member_has_no_room() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = full(&ledger, now);
+    let other = entry(&ledger, 13, 0, NO_ENTRY, 1);
+    assert_eq!(journals.admit(&ledger, other.clone(), Via::Peer, now), Admitted::Busy);
+    assert_eq!(journals.stage(&ledger, other.clone(), now), Admitted::New);
+    journals.synced();
+    assert!(journals.under(&ledger, &end_of(&[other])).is_ok(), "else no block could free the room");
+}
+
+#[test]
+fn made_up_branches_keep_out_nothing_that_a_block_covers() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = taken(&ledger, &journal(&ledger, 10, 1));
+    let [theirs, second] = other_branch(&ledger, 10);
+    assert_eq!(journals.stage(&ledger, theirs.clone(), now), Admitted::New);
+    journals.branches.bytes = BRANCH_BYTES_MAX;
+    assert_eq!(rule(&journals.stage(&ledger, second.clone(), now)), "JRN-PREV", "its predecessor gave way");
+    for entry in [&theirs, &second] {
+        assert_eq!(journals.stage(&ledger, entry.clone(), now), Admitted::New, "both come again");
+    }
+    journals.synced();
+    assert!(journals.under(&ledger, &end_of(&[theirs, second])).is_ok());
+}
+
+#[test]
+fn of_a_revoked_key_no_branch_is_taken_beyond_what_counts() {
+    let (before, now) = (ledger(), Instant::now());
+    let ours = journal(&before, 10, 2);
+    let mut journals = taken(&before, &ours);
+    let [theirs, _] = other_branch(&before, 10);
+    let after = revoked(&before, 10, &ours[0]);
+    assert_eq!(rule(&journals.stage(&after, theirs, now)), "KEY-REVOKED");
 }
