@@ -419,7 +419,11 @@ impl Journals {
         for point in &cut.points {
             let tip = Tip { next: ledger.journal_tip(&point.journal).next, last: point.entry };
             self.seal(point.journal, tip);
-            for (entry, durable) in self.branches.sealed(point.journal, tip.next, tip.last) {
+            self.branches.passed(point.journal, tip.next);
+            if self.ahead.contains_key(&point.journal) {
+                continue;
+            }
+            for (entry, durable) in self.branches.take_run(point.journal, tip.next, tip.last) {
                 if self.append(ledger, entry, durable, now).is_err() {
                     break;
                 }

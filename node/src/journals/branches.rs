@@ -64,20 +64,23 @@ impl Branches {
         self.entries.values_mut().for_each(|beside| beside.durable = true);
     }
 
-    /// Drops what lies before the sealed end of a journal, and takes out what continues it:
-    /// oldest first, one branch.
-    pub(super) fn sealed(
-        &mut self,
-        journal: PublicKey,
-        next: Seq,
-        last: EntryId,
-    ) -> Vec<(VerifiedEntry, bool)> {
+    /// Drops what lies before the sealed end of a journal.
+    pub(super) fn passed(&mut self, journal: PublicKey, next: Seq) {
         let least = EntryId::from_bytes([0; 32]);
         let passed = (journal, Seq::FIRST, least)..(journal, next, least);
         let passed: Vec<_> = self.entries.range(passed).map(|(place, _)| *place).collect();
         for place in passed {
             self.remove(&place);
         }
+    }
+
+    /// Takes out what continues the sealed end of a journal: oldest first, one branch.
+    pub(super) fn take_run(
+        &mut self,
+        journal: PublicKey,
+        next: Seq,
+        last: EntryId,
+    ) -> Vec<(VerifiedEntry, bool)> {
         let (mut next, mut last, mut run) = (next, last, Vec::new());
         while let Some(beside) = self.take_after(journal, next, last) {
             last = beside.entry.id();

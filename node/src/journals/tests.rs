@@ -438,3 +438,19 @@ fn of_a_revoked_key_no_branch_is_taken_beyond_what_counts() {
     let after = revoked(&before, 10, &ours[0]);
     assert_eq!(rule(&journals.stage(&after, theirs, now)), "KEY-REVOKED");
 }
+
+#[test]
+fn a_branch_stays_while_a_block_covers_only_what_lies_before_it() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let ours = journal(&ledger, 10, 3);
+    let theirs = entry(&ledger, 10, 1, ours[0].id(), 100);
+    let mut journals = taken(&ledger, &ours);
+    assert_eq!(journals.stage(&ledger, theirs.clone(), now), Admitted::New);
+    journals.synced();
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let executed = ledger.execute(&plan, ours[..1].to_vec()).expect("a block");
+    journals.sealed(&executed.ledger, &executed.block.cut, now);
+    for branch in [&ours[1..], &[theirs]] {
+        assert!(journals.under(&executed.ledger, &end_of(branch)).is_ok(), "either may be covered next");
+    }
+}
