@@ -180,7 +180,7 @@ impl Journals {
         if let Err(refusal) = may_come(ledger, &entry, via) {
             return refused(refusal);
         }
-        if !self.has_room(entry.head().member, entry.bytes().len()) {
+        if !self.has_room(owner(ledger, &entry), entry.bytes().len()) {
             return Admitted::Busy;
         }
         match self.append(ledger, entry, false, now) {
@@ -190,10 +190,17 @@ impl Journals {
     }
 
     /// Hands in an entry that a proposed or decided block covers, by a peer's account. It
-    /// may belong to another branch than the one that is held.
+    /// may belong to another branch than the one that is held, and come although its member
+    /// has no room: this node could never follow a block of which it refuses an entry.
     pub fn stage(&mut self, ledger: &Ledger, entry: VerifiedEntry, now: Instant) -> Admitted {
         match self.admit(ledger, entry.clone(), Via::Peer, now) {
             Admitted::Fork { .. } => self.beside(ledger, entry, false),
+            Admitted::Busy if ledger.keys.contains(&entry.head().journal) => {
+                match self.beside(ledger, entry, false) {
+                    Admitted::Refused(_) => Admitted::Busy,
+                    kept => kept,
+                }
+            }
             Admitted::Refused(why)
                 if matches!(*why, Refused::Link(LinkError::Prev { .. } | LinkError::Gap { .. })) =>
             {
@@ -213,6 +220,14 @@ impl Journals {
         if self.branches.contains(journal, seq, entry.id()) {
             return Admitted::Held;
         }
+        if let Err(refusal) = may_come(ledger, &entry, Via::Peer) {
+            return refused(refusal);
+        }
+        // What is there may be what somebody has made up: it must not keep out what a block
+        // covers. What is of use comes again.
+        if !durable && !self.branches.has_room(entry.bytes().len()) {
+            self.branches.clear();
+        }
         let sealed = ledger.journal_tip(&journal);
         let follows = match seq.get().checked_sub(1).map(Seq::new) {
             _ if seq == sealed.next => prev == sealed.last,
@@ -225,7 +240,8 @@ impl Journals {
         if !follows {
             return refused(LinkError::Prev { seq, expected: sealed.last, got: prev });
         }
-        if self.branches.keep(entry, durable) { Admitted::New } else { Admitted::Busy }
+        self.branches.keep(entry, durable);
+        Admitted::New
     }
 
     /// Remembers that a key has signed two entries for one place.
@@ -260,7 +276,7 @@ impl Journals {
             self.fork(&entry, other);
         }
         match self.beside(ledger, entry, true) {
-            Admitted::Refused(_) | Admitted::Busy => Err(link),
+            Admitted::Refused(_) => Err(link),
             _ => Ok(()),
         }
     }
@@ -273,7 +289,7 @@ impl Journals {
         since: Instant,
     ) -> Result<(), LinkError> {
         let head = entry.head();
-        let (journal, member, seq, id) = (head.journal, head.member, head.seq, entry.id());
+        let (journal, member, seq, id) = (head.journal, owner(ledger, &entry), head.seq, entry.id());
         let sealed = || ledger.journal_tip(&journal);
         let before = self.ahead.get(&journal).map_or_else(sealed, |ahead| ahead.tip);
         let tip = before.append(seq, head.prev, id)?;
@@ -403,7 +419,11 @@ impl Journals {
         for point in &cut.points {
             let tip = Tip { next: ledger.journal_tip(&point.journal).next, last: point.entry };
             self.seal(point.journal, tip);
-            for (entry, durable) in self.branches.sealed(point.journal, tip.next, tip.last) {
+            self.branches.passed(point.journal, tip.next);
+            if self.ahead.contains_key(&point.journal) {
+                continue;
+            }
+            for (entry, durable) in self.branches.take_run(point.journal, tip.next, tip.last) {
                 if self.append(ledger, entry, durable, now).is_err() {
                     break;
                 }
@@ -439,6 +459,12 @@ impl Journals {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
+}
+
+/// Whose journal an entry is in. A head may claim another member, who must not be charged
+/// for it.
+fn owner(ledger: &Ledger, entry: &VerifiedEntry) -> MemberId {
+    ledger.keys.get(&entry.head().journal).map_or(entry.head().member, |key| key.member)
 }
 
 /// Whether an entry of a known key may come through this door.

@@ -1,22 +1,25 @@
 //! Entries beside the runs that this node holds: what a proposed or decided block covers
-//! of another branch of a forked journal.
+//! of another branch of a forked journal, or beyond the room of its member.
 //!
-//! *Invariants.* Bounded in bytes. Each names as the one before an entry that is held too,
-//! or the sealed end of its journal. They are kept until their place is sealed.
+//! *Invariants.* Bounded in bytes, but for what start-up finds. Each named as the one before
+//! an entry that was held too, or the sealed end of its journal. They are kept until their
+//! place is sealed, or all are dropped to make room. Those that a candidate block covers
+//! are part of it by then, and all that were written stay on disk.
 
 use std::collections::BTreeMap;
 
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::ids::{EntryId, PublicKey, Seq};
 
-/// Most bytes of entries beside the runs: four blocks of nothing else.
-const BRANCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of entries beside the runs: what is fetched ahead of the chain at most, and
+/// four blocks of nothing else.
+pub(super) const BRANCH_BYTES_MAX: usize = 96 * 1024 * 1024;
 
 /// The entries beside the runs.
 #[derive(Debug, Default)]
 pub(super) struct Branches {
     entries: BTreeMap<(PublicKey, Seq, EntryId), Beside>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -30,15 +33,21 @@ fn place(entry: &VerifiedEntry) -> (PublicKey, Seq, EntryId) {
 }
 
 impl Branches {
-    /// Keeps an entry. False if there is no room.
-    pub(super) fn keep(&mut self, entry: VerifiedEntry, durable: bool) -> bool {
-        let size = entry.bytes().len();
-        if self.bytes.saturating_add(size) > BRANCH_BYTES_MAX {
-            return false;
-        }
-        self.bytes = self.bytes.saturating_add(size);
+    /// Whether there is room for an entry of this many bytes.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        self.bytes.saturating_add(size) <= BRANCH_BYTES_MAX
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// Keeps an entry that is not there.
+    pub(super) fn keep(&mut self, entry: VerifiedEntry, durable: bool) {
+        self.bytes = self.bytes.saturating_add(entry.bytes().len());
         self.entries.insert(place(&entry), Beside { entry, durable });
-        true
     }
 
     pub(super) fn contains(&self, journal: PublicKey, seq: Seq, id: EntryId) -> bool {
@@ -55,20 +64,23 @@ impl Branches {
         self.entries.values_mut().for_each(|beside| beside.durable = true);
     }
 
-    /// Drops what lies before the sealed end of a journal, and takes out what continues it:
-    /// oldest first, one branch.
-    pub(super) fn sealed(
-        &mut self,
-        journal: PublicKey,
-        next: Seq,
-        last: EntryId,
-    ) -> Vec<(VerifiedEntry, bool)> {
+    /// Drops what lies before the sealed end of a journal.
+    pub(super) fn passed(&mut self, journal: PublicKey, next: Seq) {
         let least = EntryId::from_bytes([0; 32]);
         let passed = (journal, Seq::FIRST, least)..(journal, next, least);
         let passed: Vec<_> = self.entries.range(passed).map(|(place, _)| *place).collect();
         for place in passed {
             self.remove(&place);
         }
+    }
+
+    /// Takes out what continues the sealed end of a journal: oldest first, one branch.
+    pub(super) fn take_run(
+        &mut self,
+        journal: PublicKey,
+        next: Seq,
+        last: EntryId,
+    ) -> Vec<(VerifiedEntry, bool)> {
         let (mut next, mut last, mut run) = (next, last, Vec::new());
         while let Some(beside) = self.take_after(journal, next, last) {
             last = beside.entry.id();

@@ -14,6 +14,7 @@ use syngraph_protocol::ledger::{Plan, state_key};
 use syngraph_protocol::name::Name;
 use syngraph_protocol::time::{Month, UtcMs};
 
+use super::branches::BRANCH_BYTES_MAX;
 use super::parked::PARKED_KEYS_MAX;
 use super::select::Budget;
 use super::*;
@@ -52,7 +53,11 @@ pub(crate) fn charter() -> Charter {
 
 /// An entry of a member's root key (or of a stranger's key, for an unknown seed).
 pub(crate) fn entry(ledger: &Ledger, seed: u8, seq: u64, prev: EntryId, idem: u8) -> VerifiedEntry {
-    let member = MemberId::new(u32::from(seed == 20));
+    claimed(ledger, MemberId::new(u32::from(seed == 20)), seed, seq, prev, idem)
+}
+
+/// The same, of a head that claims to speak for this member.
+fn claimed(ledger: &Ledger, member: MemberId, seed: u8, seq: u64, prev: EntryId, idem: u8) -> VerifiedEntry {
     let slot = Slot { network: ledger.network(), member, seq: Seq::new(seq), prev, claimed_at: START };
     let deed = Deed::Settle(Settle { month: Month::EPOCH });
     let body = Body::Deed { idem: Idem::from_bytes([idem; 16]), deed };
@@ -367,4 +372,85 @@ fn while_replication_moves_nobody_is_asked_to_vote_for_what_it_lacks() {
         |now: Instant| journals.select(Cuttable { ledger: &ledger, replicated: &replicated }, now).len();
     assert_eq!(count(back + grace), 1, "what a quorum holds");
     assert_eq!(count(back + grace + grace), 3, "and the rest once it comes no further");
+}
+
+#[test]
+fn room_is_charged_to_whose_key_it_is_whatever_the_head_claims() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = Journals::new(MemberId::new(9));
+    let liar = claimed(&ledger, MemberId::new(0), 20, 0, NO_ENTRY, 1);
+    assert_eq!(journals.admit(&ledger, liar.clone(), Via::Peer, now), Admitted::New);
+    let charged = |journals: &Journals, member| journals.bytes.get(&MemberId::new(member)).copied();
+    assert_eq!(charged(&journals, 0), None, "it has said nothing");
+    assert_eq!(charged(&journals, 1), Some(liar.bytes().len()));
+    let next = entry(&ledger, 20, 1, liar.id(), 2);
+    assert_eq!(journals.admit(&ledger, next.clone(), Via::Peer, now), Admitted::New);
+    let cut = end_of(&[liar.clone(), next.clone()]);
+    journals.synced();
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let executed = ledger.execute(&plan, vec![liar, next]).expect("a block");
+    journals.sealed(&executed.ledger, &cut, now);
+    assert_eq!(charged(&journals, 1), Some(0), "and given back");
+}
+
+/// A journal of which two entries fill the room of its member.
+fn full(ledger: &Ledger, now: Instant) -> Journals {
+    let mut journals = Journals::new(MemberId::new(9));
+    for entry in journal(ledger, 10, 2) {
+        assert_eq!(journals.admit(ledger, entry, Via::Peer, now), Admitted::New);
+    }
+    journals.bytes.insert(MemberId::new(0), UNSEALED_BYTES_MAX);
+    journals
+}
+
+#[test]
+fn what_a_block_covers_is_taken_although_its_member_has_no_room() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = full(&ledger, now);
+    let other = entry(&ledger, 13, 0, NO_ENTRY, 1);
+    assert_eq!(journals.admit(&ledger, other.clone(), Via::Peer, now), Admitted::Busy);
+    assert_eq!(journals.stage(&ledger, other.clone(), now), Admitted::New);
+    journals.synced();
+    assert!(journals.under(&ledger, &end_of(&[other])).is_ok(), "else no block could free the room");
+}
+
+#[test]
+fn made_up_branches_keep_out_nothing_that_a_block_covers() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let mut journals = taken(&ledger, &journal(&ledger, 10, 1));
+    let [theirs, second] = other_branch(&ledger, 10);
+    assert_eq!(journals.stage(&ledger, theirs.clone(), now), Admitted::New);
+    journals.branches.bytes = BRANCH_BYTES_MAX;
+    assert_eq!(rule(&journals.stage(&ledger, second.clone(), now)), "JRN-PREV", "its predecessor gave way");
+    for entry in [&theirs, &second] {
+        assert_eq!(journals.stage(&ledger, entry.clone(), now), Admitted::New, "both come again");
+    }
+    journals.synced();
+    assert!(journals.under(&ledger, &end_of(&[theirs, second])).is_ok());
+}
+
+#[test]
+fn of_a_revoked_key_no_branch_is_taken_beyond_what_counts() {
+    let (before, now) = (ledger(), Instant::now());
+    let ours = journal(&before, 10, 2);
+    let mut journals = taken(&before, &ours);
+    let [theirs, _] = other_branch(&before, 10);
+    let after = revoked(&before, 10, &ours[0]);
+    assert_eq!(rule(&journals.stage(&after, theirs, now)), "KEY-REVOKED");
+}
+
+#[test]
+fn a_branch_stays_while_a_block_covers_only_what_lies_before_it() {
+    let (ledger, now) = (ledger(), Instant::now());
+    let ours = journal(&ledger, 10, 3);
+    let theirs = entry(&ledger, 10, 1, ours[0].id(), 100);
+    let mut journals = taken(&ledger, &ours);
+    assert_eq!(journals.stage(&ledger, theirs.clone(), now), Admitted::New);
+    journals.synced();
+    let plan = Plan { time: START.plus_ms(1), built_by: MemberId::new(0) };
+    let executed = ledger.execute(&plan, ours[..1].to_vec()).expect("a block");
+    journals.sealed(&executed.ledger, &executed.block.cut, now);
+    for branch in [&ours[1..], &[theirs]] {
+        assert!(journals.under(&executed.ledger, &end_of(branch)).is_ok(), "either may be covered next");
+    }
 }
