@@ -125,7 +125,7 @@ impl Default for ConsensusConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8441)),
             propose_timeout_ms: 1_000,
-            vote_timeout_ms: 500,
+            vote_timeout_ms: 250,
         }
     }
 }

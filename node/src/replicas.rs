@@ -480,4 +480,4 @@ pub fn answer(gaps: &[message::Gap], view: View<'_>) -> Vec<VerifiedEntry> {
 }
 
 /// How long to wait for what somebody else is probably bringing.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(300);

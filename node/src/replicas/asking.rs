@@ -51,6 +51,8 @@ pub(super) struct Want {
 struct Missing {
     /// When to ask for it.
     due: Instant,
+    /// Where the journal ended here when that was set.
+    next: Seq,
     asked: bool,
     /// The last that did not fill it.
     tried: Option<MemberId>,
@@ -81,7 +83,8 @@ impl Asking {
         let other = here.is_some_and(|entry| entry.id() != point.entry);
         if ahead || other && self.forks.insert(journal) {
             let due = view.now + PATIENCE;
-            self.gaps.entry(journal).or_insert(Missing { due, asked: false, tried: None });
+            let next = view.next(&journal);
+            self.gaps.entry(journal).or_insert(Missing { due, next, asked: false, tried: None });
         }
     }
 
@@ -169,7 +172,7 @@ impl Asking {
         let mut asks: BTreeMap<MemberId, Vec<Gap>> = BTreeMap::new();
         let mut filled = Vec::new();
         for (journal, missing) in &mut self.gaps {
-            if missing.asked || missing.due > view.now {
+            if missing.asked || missing.due > view.now || missing.is_coming(view.next(journal), view.now) {
                 continue;
             }
             let Some((to, point)) = holder(peers, journal, missing.tried, view) else {
@@ -204,9 +207,21 @@ impl Asking {
     }
 }
 
+impl Missing {
+    /// Whether entries have come meanwhile: then somebody is sending them, and it is left
+    /// alone for another moment.
+    fn is_coming(&mut self, next: Seq, now: Instant) -> bool {
+        let comes = next > self.next;
+        if comes {
+            (self.next, self.due) = (next, now + PATIENCE);
+        }
+        comes
+    }
+}
+
 impl Wanted {
     fn new(proposer: MemberId, now: Instant) -> Self {
-        Self { proposer, missing: Vec::new(), due: now + PATIENCE / 3, tried: BTreeSet::new() }
+        Self { proposer, missing: Vec::new(), due: now + PATIENCE / 6, tried: BTreeSet::new() }
     }
 
     /// The proposer, then those who hold some of it, then anybody; again from the start.

@@ -180,6 +180,20 @@ fn a_gap_is_asked_for_after_a_moment_and_of_another_if_it_is_not_filled() {
 }
 
 #[test]
+fn a_gap_that_is_being_filled_is_left_alone() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 3);
+    world.announced(1, &entries[2]);
+    for entry in &entries[..2] {
+        world.now = world.replicas.wake_at(world.view()).expect("to ask").max(world.now);
+        world.hold(std::slice::from_ref(entry), false);
+        assert!(wants(&world.flush()).is_empty(), "somebody is sending it");
+    }
+    world.now = world.replicas.wake_at(world.view()).expect("to ask");
+    assert_eq!(wants(&world.flush()).len(), 1, "the rest does not come");
+}
+
+#[test]
 fn a_proposals_entries_are_asked_of_its_proposer_and_then_of_everybody() {
     let mut world = World::new();
     let entries = journal(&world.ledger, 20, 2);
