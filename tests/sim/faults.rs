@@ -14,6 +14,9 @@ const PEACE: Virtual = 4 * SECOND;
 /// How long after healing everything must be sealed everywhere: less than the heartbeat, which
 /// would cover up that nobody goes on by himself.
 const BOUND: Virtual = 28 * SECOND;
+/// The same with a member that votes twice: it can lock some nodes on a block that others have
+/// not seen locked, and only the rounds of those nodes, each longer than the one before, end that.
+const VILLAIN_BOUND: Virtual = 120 * SECOND;
 
 /// Something that goes wrong, or right.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +40,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(random: &mut Random, nodes: usize) -> Self {
+    pub(crate) fn of(random: &mut Random, nodes: usize, villain: bool) -> Self {
         let outage = random.below(6) == 0;
         let heal = PEACE + 6 * SECOND + random.below(if outage { 100 } else { 25 } * SECOND);
         let mut faults = vec![(PEACE, Fault::Storm(Weather::of(random)))];
@@ -52,7 +55,7 @@ impl Plan {
         let early = random.below(3) == 0;
         let end = if early { heal - random.below(6 * SECOND) } else { heal + 2 * SECOND };
         faults.push((end, Fault::EndLoad));
-        Self { faults, heal, bound: BOUND }
+        Self { faults, heal, bound: if villain { VILLAIN_BOUND } else { BOUND } }
     }
 }
 

@@ -143,7 +143,7 @@ impl World {
         });
         let nodes: Vec<_> = nodes.collect();
         let villain = Villain::of(&mut random, config.nodes);
-        let plan = Plan::of(&mut random, config.nodes);
+        let plan = Plan::of(&mut random, config.nodes, villain.is_some());
         let withholder = villain.map(|villain| villain.node);
         let load = Load::new(&mut random, &nodes, genesis.network(), withholder);
         let mut world = Self {
