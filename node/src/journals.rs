@@ -18,6 +18,7 @@
 //! *Deliberately absent:* clocks, files, threads; and any rule about what entries mean.
 
 mod branches;
+mod cover;
 mod parked;
 pub mod select;
 
@@ -378,39 +379,6 @@ impl Journals {
     #[must_use]
     pub fn durable_at(&self, journal: &PublicKey, seq: Seq) -> Option<&VerifiedEntry> {
         self.held(journal, seq).filter(|held| held.durable).map(|held| &held.entry)
-    }
-
-    /// The entries under a proposed cut, if all of them are held and durable; otherwise
-    /// the points that are not.
-    pub fn under(&self, ledger: &Ledger, cut: &Cut) -> Result<Vec<VerifiedEntry>, Vec<CutPoint>> {
-        let (mut entries, mut missing) = (Vec::new(), Vec::new());
-        for point in &cut.points {
-            match self.branch(ledger, point) {
-                Some(branch) => entries.extend(branch),
-                None => missing.push(*point),
-            }
-        }
-        if missing.is_empty() { Ok(entries) } else { Err(missing) }
-    }
-
-    /// The durable entries from the sealed end of a journal up to a point, oldest first.
-    #[must_use]
-    pub fn branch(&self, ledger: &Ledger, point: &CutPoint) -> Option<Vec<VerifiedEntry>> {
-        let sealed = ledger.journal_tip(&point.journal);
-        let (mut seq, mut id, mut entries) = (point.seq, point.entry, Vec::new());
-        // From the point backwards, since each entry names the one before.
-        while seq >= sealed.next {
-            let run = self.durable_at(&point.journal, seq).filter(|held| held.id() == id);
-            let entry = run.or_else(|| self.branches.durable(point.journal, seq, id))?;
-            entries.push(entry.clone());
-            id = entry.head().prev;
-            match seq.get().checked_sub(1) {
-                Some(before) => seq = Seq::new(before),
-                None => break,
-            }
-        }
-        entries.reverse();
-        (id == sealed.last && !entries.is_empty()).then_some(entries)
     }
 
     /// A block was decided that moved these journals. What it covers is no longer ahead; a

@@ -467,13 +467,13 @@ pub fn answer(gaps: &[message::Gap], view: View<'_>) -> Vec<VerifiedEntry> {
         if gap.from < view.sealed(&gap.journal) {
             continue;
         }
-        let branch = view.journals.branch(view.ledger, &point).unwrap_or_default();
-        for entry in branch.into_iter().filter(|entry| entry.head().seq >= gap.from) {
+        // No further than the answer goes: a peer may ask for a long run many times over.
+        for entry in view.journals.part(gap.from, &point).into_iter().flatten() {
             bytes = bytes.saturating_add(entry.bytes().len());
             if bytes > message::ANSWER_BYTES_MAX {
                 return entries;
             }
-            entries.push(entry);
+            entries.push(entry.clone());
         }
     }
     entries

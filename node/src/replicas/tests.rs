@@ -253,3 +253,41 @@ fn gaps_are_answered_from_what_is_held_and_no_further() {
     let view = View { ledger: &executed.ledger, journals: &world.journals, now: world.now };
     assert!(answer(&[gap(0, &entries[2])], view).is_empty(), "whoever lacks sealed entries needs the log");
 }
+
+#[test]
+fn another_branch_is_given_from_where_it_is_asked_for() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 4);
+    world.hold(&entries, true);
+    let fork = entry(&world.ledger, 10, 2, entries[1].id(), 99);
+    let gap = |from: u64| {
+        vec![Gap { journal: fork.head().journal, from: Seq::new(from), to: Seq::new(2), last: fork.id() }]
+    };
+    let ids = |world: &World, from| {
+        answer(&gap(from), world.view()).iter().map(VerifiedEntry::id).collect::<Vec<_>>()
+    };
+    assert!(ids(&world, 0).is_empty(), "it is not held");
+    world.journals.stage(&world.ledger, fork.clone(), world.now);
+    assert!(ids(&world, 0).is_empty(), "it is not durable");
+    world.journals.synced();
+    assert_eq!(ids(&world, 0), [entries[0].id(), entries[1].id(), fork.id()]);
+    assert_eq!(ids(&world, 2), [fork.id()]);
+}
+
+#[test]
+fn a_long_run_that_is_asked_for_many_times_over_is_not_walked_each_time() {
+    let mut world = World::new();
+    let mut entries = journal(&world.ledger, 10, 255);
+    for number in 255..2_000 {
+        let prev = entries.last().expect("some").id();
+        entries.push(entry(&world.ledger, 10, number, prev, u8::try_from(number % 256).expect("a byte")));
+    }
+    world.hold(&entries, false);
+    let last = entries.last().expect("some");
+    let point = CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() };
+    let mut part = world.journals.part(Seq::FIRST, &point).expect("it is held");
+    assert_eq!(part.next().map(VerifiedEntry::id), Some(entries[0].id()), "the oldest first");
+    assert_eq!(part.count(), entries.len() - 1);
+    let gap = Gap { journal: point.journal, from: point.seq, to: point.seq, last: point.entry };
+    assert_eq!(answer(&vec![gap; POINTS_MAX], world.view()).len(), POINTS_MAX);
+}
