@@ -29,8 +29,9 @@ use syngraph_protocol::block::{Cut, CutPoint};
 use syngraph_protocol::entry::{SignedHead, VerifiedEntry};
 use syngraph_protocol::ids::{EntryId, MemberId, PublicKey, Seq};
 use syngraph_protocol::journal::{LinkError, Tip};
-use syngraph_protocol::ledger::member::{self, MemberError};
+use syngraph_protocol::ledger::member::{self, Key, MemberError};
 use syngraph_protocol::ledger::{Ledger, Refusal};
+use syngraph_protocol::limits::ENTRY_BYTES_MAX;
 
 use self::branches::Branches;
 use self::parked::Parked;
@@ -311,6 +312,23 @@ impl Journals {
     fn has_room(&self, member: MemberId, more: usize) -> bool {
         let max = if member == self.own { OWN_UNSEALED_BYTES_MAX } else { UNSEALED_BYTES_MAX };
         self.bytes.get(&member).copied().unwrap_or(0).saturating_add(more) <= max
+    }
+
+    /// Whether more of a journal's run may come: its key is not known to have forked it, and
+    /// a block may cover more of it.
+    #[must_use]
+    pub fn goes_on(&self, ledger: &Ledger, journal: &PublicKey) -> bool {
+        let forked = self.ahead.get(journal).is_some_and(|ahead| ahead.forked);
+        let next = self.tip(ledger, journal).map(|tip| tip.next);
+        let counts = |key: &Key| key.frozen.is_none() && key.revoked.is_none_or(|end| next < Some(end.next));
+        !forked && ledger.keys.get(journal).is_some_and(counts)
+    }
+
+    /// Whether a journal's member may have no room for another entry.
+    #[must_use]
+    pub fn is_full(&self, ledger: &Ledger, journal: &PublicKey) -> bool {
+        let member = ledger.keys.get(journal).map(|key| key.member);
+        member.is_some_and(|member| !self.has_room(member, ENTRY_BYTES_MAX))
     }
 
     /// Everything handed in so far is on disk. Gives the journals that have grown.
