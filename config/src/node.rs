@@ -60,7 +60,7 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsensusConfig {
-    /// Where it listens: a TCP address of this machine.
+    /// Where it listens, over what the peer port speaks.
     pub listen: SocketAddr,
     /// How long a round waits for its proposal, in milliseconds.
     pub propose_timeout_ms: u64,
@@ -74,11 +74,11 @@ pub struct ConsensusConfig {
 pub struct PeersConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// What it speaks, the same for all members.
+    /// What it and the consensus port speak, the same for all members.
     pub transport: Transport,
 }
 
-/// What the peer port speaks.
+/// What the peer port and the consensus port speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -329,7 +329,7 @@ pub fn commented(config: &NodeConfig) -> String {
          [peers]\n\
          # Where other members' nodes bring and fetch entries and blocks.\n\
          listen = \"{}\"\n\
-         # \"tcp\", or \"quic\" over UDP: the same for all members.\n\
+         # \"tcp\", or \"quic\" over UDP, here and for consensus: the same for all members.\n\
          transport = \"{}\"\n\
          {peer}",
         http.listen,

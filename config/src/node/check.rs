@@ -100,25 +100,20 @@ pub(super) fn check(config: &NodeConfig, own: PublicKey) -> Result<(), Found> {
     }
     for (nth, peer) in config.peer.iter().enumerate() {
         let earlier = config.peer.get(..nth).unwrap_or_default();
-        let transport = config.peers.transport;
-        check_peer(peer, earlier, transport, own).map_err(|(key, source)| Found {
-            table: "peer",
-            nth,
-            key,
-            source,
-        })?;
+        check_peer(peer, earlier, own).map_err(|(key, source)| Found { table: "peer", nth, key, source })?;
     }
     Ok(())
 }
 
-/// Every port is listened on once. Port 0 is a new one each time; QUIC is on UDP.
+/// Every port is listened on once. Port 0 is a new one each time. QUIC is on UDP, and the
+/// peer and consensus ports speak the same.
 pub(super) fn check_listeners(config: &NodeConfig) -> Result<(), Found> {
     let quic = config.peers.transport == Transport::Quic;
-    let peers = (!quic).then_some(("peers", config.peers.listen));
-    let tcp = [("http", config.http.listen), ("consensus", config.consensus.listen)];
-    let tcp: Vec<_> = tcp.into_iter().chain(peers).collect();
-    for (nth, &(table, address)) in tcp.iter().enumerate() {
-        let mut earlier = tcp.iter().take(nth);
+    let http = (!quic).then_some(("http", config.http.listen));
+    let nodes = [("consensus", config.consensus.listen), ("peers", config.peers.listen)];
+    let ports: Vec<_> = http.into_iter().chain(nodes).collect();
+    for (nth, &(table, address)) in ports.iter().enumerate() {
+        let mut earlier = ports.iter().take(nth);
         if let Some(&(other, _)) = earlier.find(|(_, other)| clash(*other, address)) {
             let source = NodeConfigError::PortClash { address, other };
             return Err(Found { table, nth: 0, key: "listen", source });
@@ -138,7 +133,6 @@ type FieldError = (&'static str, NodeConfigError);
 pub(super) fn check_peer(
     peer: &PeerConfig,
     earlier: &[PeerConfig],
-    transport: Transport,
     own: PublicKey,
 ) -> Result<(), FieldError> {
     Name::new(peer.name.as_str()).check().map_err(|error| ("name", error.into()))?;
@@ -160,9 +154,7 @@ pub(super) fn check_peer(
     if earlier.iter().any(|other| other.peers == peer.peers) {
         return twice("peers", peer.peers.clone());
     }
-    // Ports of QUIC are none of TCP.
-    let shared = transport == Transport::Tcp && peer.consensus == peer.peers;
-    if shared || earlier.iter().any(|other| other.consensus == peer.consensus) {
+    if peer.consensus == peer.peers || earlier.iter().any(|other| other.consensus == peer.consensus) {
         return twice("consensus", peer.consensus.clone());
     }
     Ok(())
@@ -235,6 +227,7 @@ mod tests {
             ("[http]\nlisten = \"0.0.0.0:8441\"", "node.toml:1: consensus.listen: "),
             ("[peers]\nlisten = \"127.0.0.1:8440\"", "node.toml:3: peers.listen: "),
             ("[peers]\n# here\nlisten = \"[::]:8441\"", "node.toml:4: peers.listen: "),
+            ("[peers]\ntransport = \"quic\"\nlisten = \"127.0.0.1:8441\"", "node.toml:4: peers.listen: "),
         ] {
             let (rule, said) = refused(&text(addition));
             assert_eq!(rule, "CFG-PORT-CLASH", "{said}");
