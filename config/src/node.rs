@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use syngraph_protocol::genesis::{Genesis, GenesisError};
 use syngraph_protocol::ids::PublicKey;
 
-pub use self::check::{NODE_PEERS_MAX, NodeConfigError};
+pub use self::check::{NODE_PEERS_MAX, NodeConfigError, PROPOSE_TIMEOUT_MS, VOTE_TIMEOUT_MS};
 
 use crate::file::{self, ConfigError};
 use crate::genesis::parse_genesis;
@@ -62,9 +62,10 @@ pub struct HttpConfig {
 pub struct ConsensusConfig {
     /// Where it listens, over what the peer port speaks.
     pub listen: SocketAddr,
-    /// How long a round waits for its proposal, in milliseconds.
+    /// How long the first round waits for its proposal, in milliseconds; within
+    /// [`PROPOSE_TIMEOUT_MS`].
     pub propose_timeout_ms: u64,
-    /// How long a round waits for votes, in milliseconds.
+    /// How long the first round waits for votes, in milliseconds; within [`VOTE_TIMEOUT_MS`].
     pub vote_timeout_ms: u64,
 }
 
@@ -323,7 +324,8 @@ pub fn commented(config: &NodeConfig) -> String {
          [consensus]\n\
          # Where other members' nodes reach the consensus engine.\n\
          listen = \"{}\"\n\
-         # How long a round waits for its proposal and for votes, in milliseconds.\n\
+         # How long the first round waits for its proposal and for votes, in milliseconds; at\n\
+         # most 10000. Later rounds wait longer.\n\
          propose_timeout_ms = {}\n\
          vote_timeout_ms = {}\n\n\
          [peers]\n\
