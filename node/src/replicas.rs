@@ -301,7 +301,7 @@ impl Replicas {
             self.replicated.sealed(journal, next);
         }
         self.asking.sealed();
-        self.catching_up.sealed(entries, view);
+        self.catching_up.sealed(entries, &self.peers, view);
         self.peers.values_mut().for_each(|peer| peer.untold_height = true);
     }
 

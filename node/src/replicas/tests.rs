@@ -392,3 +392,66 @@ fn one_proposer_keeps_out_only_itself() {
     assert_eq!(order(&[1, 2, 3]), 0);
     assert_eq!(order(&[1, 2, 1, 2]), 0);
 }
+
+impl World {
+    fn far(&mut self, from: u32, height: u64, log_size: u64) {
+        let height = Height::new(height);
+        let holdings = Holdings { height, log_size, begun: height, points: Vec::new() };
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.announced(member(from), &holdings, view);
+    }
+
+    /// Whom it asks for the log, and from where, up to this time from now.
+    fn log_ask(&mut self, within: Duration) -> Option<(u32, u64, Ask)> {
+        let end = self.now + within;
+        loop {
+            let log = |ask: Ask| match ask.request {
+                Request::Log { from } => Some((ask.to.get(), from, ask)),
+                _ => None,
+            };
+            if let Some(found) = self.flush().into_iter().find_map(log) {
+                return Some(found);
+            }
+            self.now = self.replicas.wake_at(self.view()).filter(|at| *at <= end)?.max(self.now);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_no_block_follows_is_asked_of_another_node() {
+    let mut world = World::new();
+    world.far(1, u64::MAX, u64::MAX);
+    world.far(2, 5, 7);
+    let junk = journal(&world.ledger, 20, 1);
+    let (mut asked, mut drops) = (1, 0);
+    while asked == 1 && drops < 100 {
+        let (to, _, ask) = world.log_ask(Duration::from_secs(10)).expect("it is behind");
+        asked = to;
+        if to == 1 {
+            world.answer(&ask, Some(Response::Entries(junk.clone())));
+            world.now += Duration::from_millis(100);
+            drops += 1;
+        }
+    }
+    assert_eq!(asked, 2, "one that brings a log of its own making in drops is left");
+}
+
+#[test]
+fn silence_of_one_that_claims_more_keeps_nobody_from_asking_the_others() {
+    let mut world = World::new();
+    world.far(1, u64::MAX, u64::MAX);
+    let silent = world.log_ask(Duration::from_secs(1)).expect("it is behind");
+    assert_eq!(silent.0, 1);
+    world.far(2, 5, 7);
+    let (to, from, ask) = world.log_ask(Duration::from_secs(30)).expect("of another");
+    assert_eq!((to, from), (2, 0));
+    world.answer(&ask, Some(Response::Entries(journal(&world.ledger, 20, 7))));
+    // That is all there is; the silent one is asked for more, but nobody waits for it.
+    let again = world.log_ask(Duration::from_secs(1)).expect("of the one that claims more");
+    assert_eq!((again.0, again.1), (1, 7));
+    world.far(2, 6, 9);
+    let (to, from, _) = world.log_ask(Duration::from_secs(1)).expect("at once");
+    assert_eq!((to, from), (2, 7));
+    assert!(world.answer(&silent.2, None).is_none() && world.answer(&again.2, None).is_none());
+    assert!(world.log_ask(Duration::from_secs(1)).is_none(), "one request at a time");
+}
