@@ -88,7 +88,7 @@ pub struct JournalEnd {
 /// What a node holds beyond the last block, and what it lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Entries that are held and that no block covers.
+    /// Entries that are held, that no block covers, and that one may.
     pub unsealed: u64,
     /// Entries that others have announced or proposed and that are not here.
     pub missing: u64,

@@ -440,6 +440,16 @@ impl Journals {
         self.by_id.len()
     }
 
+    /// How many entries are held that a block may still cover.
+    #[must_use]
+    pub fn sealable(&self, ledger: &Ledger) -> usize {
+        let of = |(journal, ahead): (&PublicKey, &Ahead)| match ledger.journal_ends(journal) {
+            Some((end, _)) => ahead.entries.iter().take_while(|held| held.entry.head().seq < end).count(),
+            None => ahead.entries.len(),
+        };
+        self.ahead.iter().map(of).sum()
+    }
+
     /// Whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {

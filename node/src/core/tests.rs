@@ -178,6 +178,38 @@ async fn what_could_not_be_reported_is_reported_when_it_is_seen_again() {
     assert_eq!(see(core, &other), Some(Seq::new(1)), "and it says it once");
 }
 
+fn submit(core: &mut Core<Store, Engine, Nobody>, entry: &VerifiedEntry) {
+    let (reply, _answer) = oneshot::channel();
+    let submit = Command::Submit { entries: vec![entry.clone()], reply };
+    core.handle(now(), Input::Command(submit)).and_then(|()| core.settle(now())).expect("the store works");
+}
+
+fn unsealed(core: &mut Core<Store, Engine, Nobody>) -> u64 {
+    let (reply, mut answer) = oneshot::channel();
+    let asked = core.handle(now(), Input::Command(Command::Standing { reply }));
+    asked.and_then(|()| core.settle(now())).expect("the store works");
+    answer.try_recv().expect("it is answered").unsealed
+}
+
+#[tokio::test]
+async fn what_has_lapsed_waits_for_no_block() {
+    let mut world = World::new().await;
+    let (entry, other) = (world.entries(1).remove(0), entry(world.core.chain.ledger(), 10, 0, NO_ENTRY, 9));
+    let core = &mut world.core;
+    submit(core, &entry);
+    assert_eq!(unsealed(core), 1);
+    submit(core, &other);
+    let own = core.own.journal.public();
+    let report = core.journals.durable_at(&own, Seq::FIRST).expect("the fork is reported").clone();
+    assert_eq!(unsealed(core), 2);
+    let (block, _) = proposed(core.chain.ledger(), &[report]);
+    let certificate = certify(core.chain.ledger(), &block);
+    let (height, block) = (block.header.height, Box::new(block));
+    core.judge(now(), Unjudged { height, round: 0, proposer: ME, block }).expect("the store works");
+    core.decide(now(), &certificate).expect("it is certified");
+    assert_eq!(unsealed(core), 0, "the journal is frozen");
+}
+
 /// A log of votes at height 1 whose only record is no message of the engine.
 const DAMAGED_WAL: &[u8] = b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\
     \x00\x00\x00\x00\x00\x00\x00\x00\x04\x5a\x10\x85\x64vote";

@@ -114,17 +114,6 @@ impl Journals {
         fronts.filter_map(|(ahead, held)| cuttable.ready_at(ahead, held)).min()
     }
 
-    /// How many held entries no block covers yet and some block may: all but those that have
-    /// lapsed.
-    #[must_use]
-    pub fn unsealed(&self, ledger: &Ledger) -> usize {
-        let of = |(journal, ahead): (&PublicKey, &Ahead)| match ledger.journal_ends(journal) {
-            None => ahead.entries.len(),
-            Some((end, _)) => ahead.entries.iter().filter(|held| held.entry.head().seq < end).count(),
-        };
-        self.ahead.iter().map(of).sum()
-    }
-
     /// The entries that the next block should cover at this moment.
     #[must_use]
     pub fn select(&self, cuttable: Cuttable<'_>, now: Instant) -> Vec<VerifiedEntry> {

@@ -32,7 +32,7 @@ use super::log::{FoundLog, Location, Log, LogConfig, LogReader, Position, Scan};
 use super::reader::{BLOCK_RECORD_BYTES_MAX, BlockRecord, Reader, StoreTip, decode_block, read_block};
 use super::state::{LogEnds, Mark, Owner, Rows, State};
 use super::undecided::{Kept, Undecided};
-use super::unsealed::{EntryKey, Unsealed, key_of, keys_up_to};
+use super::unsealed::{EntryKey, Unsealed, key_of, keys_up_to, lapsed_from};
 use super::{Store, files};
 
 /// How many entries are verified together.
@@ -349,10 +349,15 @@ impl Arrivals {
         }
     }
 
-    /// Everything that no block covers, in order of arrival.
+    /// Everything that no block covers and one may, in order of arrival.
     fn rest(mut self, ledger: &Ledger, unsealed: &mut Unsealed) -> Result<Vec<VerifiedEntry>, StoreError> {
         while self.pull(ledger, unsealed)? {}
+        unsealed.lapse(ledger);
         let mut rest: Vec<_> = self.waiting.into_values().collect();
+        rest.retain(|(_, entry)| {
+            let end = lapsed_from(ledger, &entry.head().journal);
+            end.is_none_or(|end| entry.head().seq < end)
+        });
         rest.sort_unstable_by_key(|(location, _)| *location);
         Ok(rest.into_iter().map(|(_, entry)| entry).collect())
     }
