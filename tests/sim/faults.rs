@@ -11,8 +11,9 @@ use crate::time::{MS, SECOND, Virtual};
 
 /// When troubles begin.
 const PEACE: Virtual = 4 * SECOND;
-/// How long after healing everything must be sealed everywhere.
-const BOUND: Virtual = 60 * SECOND;
+/// How long after healing everything must be sealed everywhere: less than the heartbeat, which
+/// would cover up that nobody goes on by himself.
+const BOUND: Virtual = 28 * SECOND;
 
 /// Something that goes wrong, or right.
 #[derive(Clone, Copy, Debug)]

@@ -213,3 +213,38 @@ impl Net {
         self.owed.retain(|(by, _), _| *by != node);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_lets_nothing_through_and_calm_everything() {
+        let (mut net, mut random) = (Net::new(4), Random::new(1));
+        net.partition(0b0011);
+        for (from, to, reaches) in [(0, 1, true), (2, 3, true), (1, 2, false), (3, 0, false)] {
+            assert_eq!(net.reaches(from, to), reaches);
+            assert_eq!(net.ways(&mut random, from, to).len(), usize::from(reaches));
+        }
+        net.partition(0);
+        assert!(net.reaches(1, 2));
+        net.weather = Weather { loss: 1_000, doubling: 0, delay_max: MS };
+        assert!(net.ways(&mut random, 0, 1).is_empty());
+        net.weather = Weather { loss: 0, doubling: 1_000, delay_max: MS };
+        assert_eq!(net.ways(&mut random, 0, 1).len(), 2);
+    }
+
+    #[test]
+    fn a_request_is_answered_once_and_in_the_life_that_asked() {
+        let mut net = Net::new(2);
+        net.asks(0, 1, Ticket(5), 1);
+        assert_eq!(net.open(0, 1, 1), [Ticket(5)]);
+        assert!(!net.answered(0, 2, Ticket(5)), "another life");
+        assert!(net.answered(0, 1, Ticket(5)));
+        assert!(!net.answered(0, 1, Ticket(5)), "twice");
+        let owed = net.owe(1, 0, 1, Ticket(6));
+        assert_eq!(net.owed(1, owed), Some((0, 1, Ticket(6))));
+        assert_eq!(net.owed(1, owed), None);
+        assert!(net.meet(0, 1) && !net.meet(1, 0) && net.part(1, 0) && !net.has_session(0, 1));
+    }
+}

@@ -56,3 +56,23 @@ impl Trace {
 pub(crate) fn moment(at: Virtual) -> String {
     format!("{}.{:03} s", at / SECOND, at % SECOND / MS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_its_events_in_order_with_their_times() {
+        let of = |notes: &[(Virtual, &str)]| {
+            let mut trace = Trace::new(false);
+            notes.iter().for_each(|(at, what)| trace.note(*at, what));
+            trace
+        };
+        let trace = of(&[(MS, "one"), (SECOND, "two")]);
+        assert_eq!(trace.hash(), of(&[(MS, "one"), (SECOND, "two")]).hash());
+        for other in [[(MS, "two"), (SECOND, "one")], [(MS, "one"), (SECOND + 1, "two")]] {
+            assert_ne!(trace.hash(), of(&other).hash());
+        }
+        assert_eq!((trace.count(), trace.last(1)), (2, vec!["   1.000000 two".to_owned()]));
+    }
+}

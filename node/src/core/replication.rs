@@ -66,7 +66,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     /// Entries that were asked for.
     fn arrived(&mut self, now: Now, arrived: Arrived) -> Result<(), CoreError> {
         for entry in arrived.entries {
-            let admitted = self.journals.stage(self.chain.ledger(), entry.clone(), now.instant);
+            let ledger = self.chain.ledger();
+            // Other branches are kept only as far as a block may cover them.
+            let admitted = if arrived.covered {
+                self.journals.stage(ledger, entry.clone(), now.instant)
+            } else {
+                self.journals.admit(ledger, entry.clone(), Via::Peer, now.instant)
+            };
             self.keep(&entry, admitted)?;
         }
         Ok(())

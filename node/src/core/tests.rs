@@ -6,6 +6,7 @@ use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::genesis::Genesis;
 use syngraph_protocol::ids::{Height, Seq};
+use syngraph_protocol::journal::NO_ENTRY;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -15,7 +16,7 @@ use super::*;
 use crate::chain::tests::certify;
 use crate::consensus::{Engine, Identity, Settings, Started, Transport, start};
 use crate::gate::{self, Admission, Command, Gate, Held, JournalEnd, NodeInfo};
-use crate::journals::tests::{charter, journal};
+use crate::journals::tests::{charter, entry, journal};
 use crate::replicas::message::{PeerEvent, Request};
 use crate::store::Recovered;
 use crate::store::Store;
@@ -153,6 +154,28 @@ async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
     assert_eq!(core.chain.ledger().block_id(), first.id());
     assert_eq!(core.chain.block(&second.id()), Some(&second), "judged without anything else to wake it");
     assert!(core.unjudged.is_empty());
+}
+
+#[tokio::test]
+async fn what_could_not_be_reported_is_reported_when_it_is_seen_again() {
+    let mut world = World::new().await;
+    let (entry, other) = (world.entries(1).remove(0), entry(world.core.chain.ledger(), 10, 0, NO_ENTRY, 9));
+    let core = &mut world.core;
+    let own = std::mem::replace(&mut core.own.journal, SecretKey::from_seed(&[99; 32]));
+    let key = own.public();
+    let see = |core: &mut Core<_, _, _>, entry: &VerifiedEntry| {
+        let (reply, _answer) = oneshot::channel();
+        let submit = Command::Submit { entries: vec![entry.clone()], reply };
+        core.handle(now(), Input::Command(submit))
+            .and_then(|()| core.settle(now()))
+            .expect("the store works");
+        core.journals.tip(core.chain.ledger(), &key).map(|tip| tip.next)
+    };
+    see(core, &entry);
+    assert_eq!(see(core, &other), Some(Seq::FIRST), "the node's key is not known");
+    core.own.journal = own;
+    assert_eq!(see(core, &other), Some(Seq::new(1)), "now it is");
+    assert_eq!(see(core, &other), Some(Seq::new(1)), "and it says it once");
 }
 
 /// A log of votes at height 1 whose only record is no message of the engine.

@@ -180,13 +180,27 @@ fn a_gap_is_asked_for_after_a_moment_and_of_another_if_it_is_not_filled() {
 }
 
 #[test]
+fn a_gap_that_is_being_filled_is_left_alone() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 3);
+    world.announced(1, &entries[2]);
+    for entry in &entries[..2] {
+        world.now = world.replicas.wake_at(world.view()).expect("to ask").max(world.now);
+        world.hold(std::slice::from_ref(entry), false);
+        assert!(wants(&world.flush()).is_empty(), "somebody is sending it");
+    }
+    world.now = world.replicas.wake_at(world.view()).expect("to ask");
+    assert_eq!(wants(&world.flush()).len(), 1, "the rest does not come");
+}
+
+#[test]
 fn a_proposals_entries_are_asked_of_its_proposer_and_then_of_everybody() {
     let mut world = World::new();
     let entries = journal(&world.ledger, 20, 2);
     let head = entries[1].head();
     let missing = [CutPoint { journal: head.journal, seq: head.seq, entry: entries[1].id() }];
     let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
-    world.replicas.want(member(2), &missing, view);
+    world.replicas.want((BlockId::from_bytes([7; 32]), member(2)), &missing, view);
     let mut asked = Vec::new();
     for _ in 0..3 {
         world.now = world.replicas.wake_at(world.view()).expect("to ask").max(world.now);
@@ -238,4 +252,143 @@ fn gaps_are_answered_from_what_is_held_and_no_further() {
     world.journals.sealed(&executed.ledger, &executed.block.cut, world.now);
     let view = View { ledger: &executed.ledger, journals: &world.journals, now: world.now };
     assert!(answer(&[gap(0, &entries[2])], view).is_empty(), "whoever lacks sealed entries needs the log");
+}
+
+#[test]
+fn another_branch_is_given_from_where_it_is_asked_for() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 4);
+    world.hold(&entries, true);
+    let fork = entry(&world.ledger, 10, 2, entries[1].id(), 99);
+    let gap = |from: u64| {
+        vec![Gap { journal: fork.head().journal, from: Seq::new(from), to: Seq::new(2), last: fork.id() }]
+    };
+    let ids = |world: &World, from| {
+        answer(&gap(from), world.view()).iter().map(VerifiedEntry::id).collect::<Vec<_>>()
+    };
+    assert!(ids(&world, 0).is_empty(), "it is not held");
+    world.journals.stage(&world.ledger, fork.clone(), world.now);
+    assert!(ids(&world, 0).is_empty(), "it is not durable");
+    world.journals.synced();
+    assert_eq!(ids(&world, 0), [entries[0].id(), entries[1].id(), fork.id()]);
+    assert_eq!(ids(&world, 2), [fork.id()]);
+}
+
+#[test]
+fn a_long_run_that_is_asked_for_many_times_over_is_not_walked_each_time() {
+    let mut world = World::new();
+    let mut entries = journal(&world.ledger, 10, 255);
+    for number in 255..2_000 {
+        let prev = entries.last().expect("some").id();
+        entries.push(entry(&world.ledger, 10, number, prev, u8::try_from(number % 256).expect("a byte")));
+    }
+    world.hold(&entries, false);
+    let last = entries.last().expect("some");
+    let point = CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() };
+    let mut part = world.journals.part(Seq::FIRST, &point).expect("it is held");
+    assert_eq!(part.next().map(VerifiedEntry::id), Some(entries[0].id()), "the oldest first");
+    assert_eq!(part.count(), entries.len() - 1);
+    let gap = Gap { journal: point.journal, from: point.seq, to: point.seq, last: point.entry };
+    assert_eq!(answer(&vec![gap; POINTS_MAX], world.view()).len(), POINTS_MAX);
+}
+
+/// A node that asks member 1 for the gap before the end of this journal, and its request.
+fn asking(entries: &[VerifiedEntry]) -> (World, Ask) {
+    let mut world = World::new();
+    world.announced(1, entries.last().expect("some"));
+    world.now = world.replicas.wake_at(world.view()).expect("to ask");
+    let mut asks = world.flush().into_iter();
+    let ask = asks.find(|ask| matches!(ask.request, Request::Want(_))).expect("asked");
+    (world, ask)
+}
+
+#[test]
+fn whoever_brings_nothing_is_not_asked_again_at_once_and_another_before_it() {
+    let entries = journal(&four(), 20, 3);
+    for useless in [Vec::new(), journal(&four(), 10, 1)] {
+        let (mut world, ask) = asking(&entries);
+        assert!(world.answer(&ask, Some(Response::Entries(useless))).is_none(), "nothing that was asked for");
+        assert!(wants(&world.flush()).is_empty(), "else the two would do nothing else");
+        world.announced(2, &entries[0]);
+        world.now = world.replicas.wake_at(world.view()).expect("to ask");
+        assert_eq!(wants(&world.flush()).first().map(|(to, _)| *to), Some(2), "although 1 claims more");
+    }
+}
+
+#[test]
+fn the_next_part_of_a_gap_is_asked_for_as_soon_as_one_has_come() {
+    let entries = journal(&four(), 20, 3);
+    let (mut world, ask) = asking(&entries);
+    let arrived = world.answer(&ask, Some(Response::Entries(entries[..1].to_vec()))).expect("entries");
+    assert!(!arrived.covered);
+    world.hold(&arrived.entries, false);
+    let wanted = wants(&world.flush());
+    assert_eq!(wanted.first().map(|(to, gaps)| (*to, gaps[0].from)), Some((1, Seq::new(1))));
+}
+
+#[test]
+fn whoever_keeps_a_gap_waiting_gives_way_to_another() {
+    let entries = journal(&four(), 20, 3);
+    let (mut world, _) = asking(&entries);
+    world.announced(2, &entries[1]);
+    assert!(wants(&world.flush()).is_empty());
+    world.now = world.replicas.wake_at(world.view()).expect("to ask another");
+    assert_eq!(wants(&world.flush()).first().map(|(to, _)| *to), Some(2));
+}
+
+#[test]
+fn a_proposals_entries_are_asked_for_until_they_are_here_whatever_else_is_proposed() {
+    let mut world = World::new();
+    let (first, second) = (journal(&world.ledger, 20, 2), journal(&world.ledger, 30, 1));
+    let point = |entries: &[VerifiedEntry]| {
+        let last = entries.last().expect("some");
+        [CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() }]
+    };
+    let blocks =
+        [(BlockId::from_bytes([7; 32]), point(&first)), (BlockId::from_bytes([8; 32]), point(&second))];
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        // Judged again and again, as entries come through the doors.
+        for (block, missing) in &blocks {
+            let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
+            world.replicas.want((*block, member(2)), missing, view);
+        }
+        asked.extend(wants(&world.flush()).into_iter().flat_map(|(_, gaps)| gaps).map(|gap| gap.journal));
+        world.now += Duration::from_millis(10);
+    }
+    assert_eq!(asked, [first[0].head().journal, second[0].head().journal]);
+    world.hold(&[first, second].concat(), false);
+    world.now += Duration::from_secs(10);
+    assert!(wants(&world.flush()).is_empty(), "all is here");
+}
+
+#[test]
+fn what_was_not_heard_is_said_again_after_a_rest() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 1);
+    world.hold(&entries, false);
+    let told = |asks: &[Ask]| {
+        let points = |ask: &Ask| match &ask.request {
+            Request::Holdings(holdings) => Some((ask.to.get(), holdings.points.len())),
+            _ => None,
+        };
+        asks.iter().filter_map(points).collect::<Vec<_>>()
+    };
+    let asks = world.flush();
+    assert_eq!(told(&asks), [(1, 1), (2, 1), (3, 1)]);
+    for (ask, answer) in asks.iter().zip([None, Some(Response::Later), Some(Response::Taken)]) {
+        world.answer(ask, answer);
+    }
+    assert!(told(&world.flush()).is_empty(), "not at once");
+    world.now = world.replicas.wake_at(world.view()).expect("to say it again");
+    assert_eq!(told(&world.flush()), [(1, 1), (2, 1)]);
+    assert_eq!(world.replicas.wake_at(world.view()), None);
+}
+
+#[test]
+fn one_proposer_keeps_out_only_itself() {
+    let order = |proposers: &[u32]| oldest_of_most(proposers.iter().copied().map(member));
+    assert_eq!(order(&[1, 2, 2, 3]), 1);
+    assert_eq!(order(&[1, 2, 3]), 0);
+    assert_eq!(order(&[1, 2, 1, 2]), 0);
 }

@@ -9,6 +9,7 @@ use syngraph_protocol::genesis::Genesis;
 use syngraph_protocol::ids::{EntryId, Hash, Height};
 use syngraph_protocol::ledger::{Executed, Ledger};
 
+use super::files::tests::take_synced;
 use super::log::{FoundLog, LogConfig};
 use super::reader::{BLOCK_RECORD_BYTES_MAX, BlockRecord};
 use super::testing::{World, an_asset, certify, copy, copy_into, genesis, idem, sign_at};
@@ -120,6 +121,29 @@ fn a_killed_node_goes_on_where_it_stopped() {
     assert_eq!(ids(&recovered.pending), ids(&pending), "acknowledged entries, in order of arrival");
     drop(store);
     must_give(crashed.path(), &world.genesis, &world.history);
+}
+
+#[test]
+fn what_a_killed_node_left_unsynced_is_synced_before_it_counts() {
+    let mut world = World::new();
+    let sealed = world.any_entry();
+    world.seal(vec![sealed]);
+    let pending = world.any_entry();
+    world.store.append_entry(&pending).expect("a sound store");
+    let executed = world.execute(vec![pending]);
+    assert!(world.store.keep_undecided(&executed.block, None).expect("a sound store"));
+    world.store.sync().expect("a sound store");
+    let (killed, World { genesis, .. }) = (world.crash(), world);
+    take_synced();
+    let (store, recovered) = open(killed.path(), &genesis).expect("a sound directory");
+    assert_eq!((recovered.pending.len(), recovered.undecided.len()), (1, 1));
+    let synced = take_synced();
+    let dirs = ["", "entries", "blocks", "undecided", "state"].map(|name| killed.path().join(name));
+    let files = ["entries", "blocks"].map(|log| only_segment(killed.path(), log));
+    for path in dirs.iter().chain(&files) {
+        assert!(synced.contains(path), "{}", path.display());
+    }
+    drop(store);
 }
 
 #[test]

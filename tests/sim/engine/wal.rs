@@ -44,3 +44,27 @@ impl Wal {
         self.sync();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arc_malachitebft_core_types::{Round, Timeout};
+
+    use super::*;
+
+    #[test]
+    fn a_crash_leaves_what_was_synced_and_another_height_leaves_nothing() {
+        let (height, entry) =
+            (Height::new(7), |round| Input::TimeoutElapsed(Timeout::propose(Round::new(round))));
+        let mut wal = Wal::new(Height::GENESIS);
+        assert!(wal.begin(height).is_empty());
+        wal.append(height, entry(0));
+        wal.sync();
+        (1..4).for_each(|round| wal.append(height, entry(round)));
+        wal.append(Height::new(8), entry(9));
+        wal.crash(1);
+        assert_eq!(wal.begin(height), [entry(0), entry(1)]);
+        wal.crash(0);
+        assert_eq!(wal.begin(height).len(), 2, "what was found is durable");
+        assert!(wal.begin(Height::new(8)).is_empty());
+    }
+}
