@@ -9,7 +9,7 @@
 //!
 //! *Invariants.* Entries arrive at the core already verified, so that a signature is
 //! checked once per node and never on the core thread. The channel is bounded; a full
-//! one is answered at once ([`GateError::Busy`]) and nothing is queued elsewhere. Each
+//! one is answered at once (`GateError::Busy`) and nothing is queued elsewhere. Each
 //! command carries the one-shot channel of its answer; the core answers a submission
 //! only after its entries are durable. A snapshot is published after its block is in
 //! the store, so that what a snapshot covers, the reader finds.
