@@ -64,7 +64,10 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         };
         match self.take(now, entry)? {
             Admission::New { .. } => self.metrics.entry_accepted(),
-            admission => tracing::warn!(?admission, "the node's own report is not taken"),
+            admission => {
+                self.reported.0.remove(&hash);
+                tracing::warn!(?admission, "the node's own report is not taken");
+            }
         }
         Ok(())
     }
