@@ -261,10 +261,10 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     /// When the next height may begin; none while one is under way, or while no quorum is
-    /// connected: rounds that nobody can decide would only fail.
+    /// connected and nobody has begun: rounds that nobody can decide would only fail.
     fn next_start(&self) -> Option<Instant> {
         let ledger = self.chain.ledger();
-        if !self.replicas.has_quorum(ledger) {
+        if !self.replicas.has_quorum(ledger) && !self.pace.is_urged() {
             return None;
         }
         let cuttable = Cuttable { ledger, replicated: self.replicas.replicated() };
@@ -301,8 +301,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             Event::Proposal { height, round, proposer, block } => {
                 self.judge(now, Unjudged { height, round, proposer, block })?;
             }
-            Event::PeerStarted { height } if Some(height) == self.chain.next_height() => self.start_next()?,
-            Event::PeerStarted { .. } => {}
+            Event::PeerStarted { height } => self.begin_with(height),
             Event::Decided { certificate, reply } => {
                 self.decide(now, &certificate)?;
                 reply.send(());

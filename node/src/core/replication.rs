@@ -4,12 +4,13 @@
 //! answers wait for the sync.
 
 use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::Height;
 use syngraph_protocol::journal::LinkError;
 
 use super::ports::{Disk, Now, Peers, Voting};
 use super::{Core, CoreError};
 use crate::journals::{Admitted, Refused, Via};
-use crate::replicas::message::{Holdings, PeerEvent, Request, Response};
+use crate::replicas::message::{PeerEvent, Request, Response};
 use crate::replicas::{self, Arrived, View};
 
 impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
@@ -31,7 +32,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                     Request::Push(entries) => self.pushed(now, entries)?,
                     Request::Holdings(holdings) => {
                         self.replicas.announced(from, &holdings, view);
-                        self.begin_with(&holdings)?;
+                        self.begin_with(holdings.begun);
                         Response::Taken
                     }
                     Request::Want(gaps) => Response::Entries(replicas::answer(&gaps, view)),
@@ -49,9 +50,11 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         Ok(())
     }
 
-    /// A node has begun the next height: it has something to seal.
-    fn begin_with(&mut self, holdings: &Holdings) -> Result<(), CoreError> {
-        if Some(holdings.begun) == self.chain.next_height() { self.start_next() } else { Ok(()) }
+    /// A node has begun a height. If it is the next one, there is something to seal.
+    pub(super) fn begin_with(&mut self, begun: Height) {
+        if Some(begun) == self.chain.next_height() {
+            self.pace.urge();
+        }
     }
 
     /// Entries that came through another node's door.
