@@ -346,7 +346,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             tracing::debug!(height = %certificate.height, ?event, "event");
         }
         self.chain.advance(executed.ledger);
-        self.journals.sealed(self.chain.ledger(), &executed.block.cut, now.instant);
+        let overtaken = self.journals.sealed(self.chain.ledger(), &executed.block.cut, now.instant);
+        overtaken.iter().for_each(|journal| self.replicas.overtaken(journal));
         let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
         self.replicas.sealed(&executed.block.cut, &executed.entries, view);
         self.pace.stored(now.instant);
