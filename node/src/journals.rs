@@ -400,11 +400,15 @@ impl Journals {
     }
 
     /// A block was decided that moved these journals. What it covers is no longer ahead; a
-    /// run that it has overtaken gives way to the branch that was sealed.
-    pub fn sealed(&mut self, ledger: &Ledger, cut: &Cut, now: Instant) {
+    /// run that it has overtaken gives way to the branch that was sealed. Gives the journals
+    /// of such runs.
+    pub fn sealed(&mut self, ledger: &Ledger, cut: &Cut, now: Instant) -> Vec<PublicKey> {
+        let mut overtaken = Vec::new();
         for point in &cut.points {
             let tip = Tip { next: ledger.journal_tip(&point.journal).next, last: point.entry };
-            self.seal(point.journal, tip);
+            if self.seal(point.journal, tip) {
+                overtaken.push(point.journal);
+            }
             self.branches.passed(point.journal, tip.next);
             if self.ahead.contains_key(&point.journal) {
                 continue;
@@ -415,10 +419,12 @@ impl Journals {
                 }
             }
         }
+        overtaken
     }
 
-    fn seal(&mut self, journal: PublicKey, tip: Tip) {
-        let Some(mut ahead) = self.ahead.remove(&journal) else { return };
+    /// Gives whether the run ended before the sealed branch, or was another.
+    fn seal(&mut self, journal: PublicKey, tip: Tip) -> bool {
+        let Some(mut ahead) = self.ahead.remove(&journal) else { return false };
         let last = tip.next.get().checked_sub(1).map(Seq::new);
         let on_run = ahead.entries.iter().find(|held| Some(held.entry.head().seq) == last);
         let on_run = on_run.is_some_and(|held| held.entry.id() == tip.last);
@@ -432,6 +438,7 @@ impl Journals {
         if !ahead.entries.is_empty() {
             self.ahead.insert(journal, ahead);
         }
+        !on_run
     }
 
     /// How many entries are held and not sealed.

@@ -22,11 +22,12 @@ mod answering;
 mod asking;
 mod catching_up;
 pub mod message;
+mod peer;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use syngraph_protocol::block::{Cut, CutPoint};
@@ -38,7 +39,8 @@ pub use self::answering::answer;
 use self::answering::within;
 use self::asking::{Asking, Want};
 use self::catching_up::CatchingUp;
-use self::message::{Gap, Holdings, POINTS_MAX, PUSH_BYTES_MAX, Request, Response, Ticket};
+use self::message::{Gap, Holdings, POINTS_MAX, Request, Response, Ticket};
+use self::peer::Peer;
 use crate::journals::{Journals, Replicated};
 
 /// How long to wait for what somebody else is probably bringing.
@@ -95,28 +97,6 @@ enum Asked {
         covered: bool,
     },
     Log,
-}
-
-/// A connected node, as it describes itself.
-#[derive(Debug)]
-struct Peer {
-    /// Its last announcement of each journal, beyond what is sealed here.
-    held: BTreeMap<PublicKey, CutPoint>,
-    /// How far it is known to hold the branches held here: the first number it lacks.
-    supports: BTreeMap<PublicKey, Seq>,
-    /// The next number to push to it, of journals that it is being pushed.
-    pushed: BTreeMap<PublicKey, Seq>,
-    pushes: usize,
-    /// Journals that it has yet to be told about.
-    untold: BTreeSet<PublicKey>,
-    /// Whether it has yet to be told how far the chain is.
-    untold_height: bool,
-    announcing: bool,
-    /// Until when it is told nothing, since it did not take what it was told.
-    told_again: Option<Instant>,
-    height: Height,
-    begun: Height,
-    log_size: u64,
 }
 
 /// What the node knows of the others.
@@ -207,11 +187,13 @@ impl Replicas {
         }
     }
 
-    /// The highest height that a connected node has decided or begun, by its own account.
+    /// Whether connected nodes with more than a third of the power have decided or begun a
+    /// height, by their own account: then one that does not lie has.
     #[must_use]
-    pub fn furthest(&self) -> Height {
-        let heights = self.peers.values().map(|peer| peer.height.max(peer.begun));
-        heights.max().unwrap_or(Height::GENESIS)
+    pub fn have_reached(&self, height: Height, ledger: &Ledger) -> bool {
+        let there = self.peers.iter().filter(|(_, peer)| peer.height.max(peer.begun) >= height);
+        let (voters, members) = (ledger.voters(), there.map(|(member, _)| *member));
+        u128::from(voters.power_of(members)) * 3 > u128::from(voters.total_power())
     }
 
     /// Entries came through this node's doors and are durable.
@@ -254,12 +236,19 @@ impl Replicas {
         let sealed = view.sealed(journal);
         let mine = view.journals.durable_end(journal).and_then(|end| end.seq.next()).unwrap_or(sealed);
         for peer in self.peers.values_mut() {
-            let Some(point) = peer.held.get(journal) else { continue };
-            let here = view.journals.durable_at(journal, point.seq);
-            if here.is_some_and(|entry| entry.id() == point.entry)
-                && let Some(next) = point.seq.next()
-            {
-                peer.supports.insert(*journal, next);
+            let points = [peer.awaited.get(journal), peer.held.get(journal)];
+            for point in points.into_iter().flatten() {
+                let here = view.journals.durable_at(journal, point.seq);
+                if here.is_some_and(|entry| entry.id() == point.entry)
+                    && let Some(next) = point.seq.next()
+                {
+                    peer.supports.insert(*journal, next);
+                }
+            }
+            if peer.awaited.get(journal).is_none_or(|point| point.seq < mine) {
+                peer.awaited.remove(journal);
+                let beyond = peer.held.get(journal).filter(|point| point.seq >= mine);
+                beyond.map(|point| peer.awaited.insert(*journal, *point));
             }
         }
         let voters = view.ledger.voters();
@@ -283,6 +272,12 @@ impl Replicas {
         }
     }
 
+    /// A journal's run gave way to another branch: nobody is known to hold that.
+    pub fn overtaken(&mut self, journal: &PublicKey) {
+        self.peers.values_mut().for_each(|peer| _ = peer.supports.remove(journal));
+        self.replicated.forget(journal);
+    }
+
     /// A block was decided and stored.
     pub fn sealed(&mut self, cut: &Cut, entries: &[VerifiedEntry], view: View<'_>) {
         for CutPoint { journal, .. } in &cut.points {
@@ -290,6 +285,9 @@ impl Replicas {
             for peer in self.peers.values_mut() {
                 if peer.held.get(journal).is_some_and(|point| point.seq < next) {
                     peer.held.remove(journal);
+                }
+                if peer.awaited.get(journal).is_some_and(|point| point.seq < next) {
+                    peer.awaited.remove(journal);
                 }
                 if peer.supports.get(journal).is_some_and(|held| *held <= next) {
                     peer.supports.remove(journal);
@@ -439,57 +437,6 @@ impl Replicas {
             let told = holdings.points.iter().map(|point| point.journal).collect();
             asks.push(self.ask(to, Asked::Announce(told), Request::Holdings(holdings)));
         }
-    }
-}
-
-impl Peer {
-    const fn new(untold: BTreeSet<PublicKey>) -> Self {
-        Self {
-            held: BTreeMap::new(),
-            supports: BTreeMap::new(),
-            pushed: BTreeMap::new(),
-            pushes: 0,
-            untold,
-            untold_height: true,
-            announcing: false,
-            told_again: None,
-            height: Height::GENESIS,
-            begun: Height::GENESIS,
-            log_size: 0,
-        }
-    }
-
-    fn has_to_be_told(&self, now: Instant) -> bool {
-        let rests = self.told_again.is_some_and(|until| until > now);
-        !self.announcing && !rests && (self.untold_height || !self.untold.is_empty())
-    }
-
-    /// The next of `rest` that this node lacks and can take, up to the size of a push.
-    fn next_push(&mut self, rest: &mut &[VerifiedEntry], view: View<'_>) -> Vec<VerifiedEntry> {
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        while let Some((entry, after)) = rest.split_first() {
-            let size = entry.bytes().len();
-            if bytes.saturating_add(size) > PUSH_BYTES_MAX {
-                break;
-            }
-            *rest = after;
-            let head = entry.head();
-            if self.expects(&head.journal, view) == head.seq
-                && let Some(next) = head.seq.next()
-            {
-                self.pushed.insert(head.journal, next);
-                bytes = bytes.saturating_add(size);
-                entries.push(entry.clone());
-            }
-        }
-        entries
-    }
-
-    /// The next number of a journal that this node can take.
-    fn expects(&self, journal: &PublicKey, view: View<'_>) -> Seq {
-        let announced = self.held.get(journal).and_then(|point| point.seq.next());
-        let pushed = self.pushed.get(journal).copied();
-        announced.max(pushed).unwrap_or_else(|| view.sealed(journal))
     }
 }
 

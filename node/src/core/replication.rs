@@ -4,6 +4,7 @@
 //! answers wait for the sync.
 
 use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::Height;
 use syngraph_protocol::journal::LinkError;
 
 use super::ports::{Disk, Now, Peers, Voting};
@@ -31,6 +32,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                     Request::Push(entries) => self.pushed(now, entries)?,
                     Request::Holdings(holdings) => {
                         self.replicas.announced(from, &holdings, view);
+                        self.begin_with(holdings.begun);
                         Response::Taken
                     }
                     Request::Want(gaps) => Response::Entries(replicas::answer(&gaps, view)),
@@ -46,6 +48,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             }
         }
         Ok(())
+    }
+
+    /// A node has begun a height. If it is the next one, there is something to seal.
+    pub(super) fn begin_with(&mut self, begun: Height) {
+        if Some(begun) == self.chain.next_height() {
+            self.pace.urge();
+        }
     }
 
     /// Entries that came through another node's door.

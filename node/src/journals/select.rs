@@ -65,6 +65,11 @@ impl Replicated {
         }
     }
 
+    /// What is held of a journal is no longer what a quorum held.
+    pub fn forget(&mut self, journal: &PublicKey) {
+        self.held.remove(journal);
+    }
+
     /// A quorum has come together.
     pub fn connected(&mut self, now: Instant) {
         self.connected = Some(now);

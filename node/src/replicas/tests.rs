@@ -455,3 +455,33 @@ fn silence_of_one_that_claims_more_keeps_nobody_from_asking_the_others() {
     assert!(world.answer(&silent.2, None).is_none() && world.answer(&again.2, None).is_none());
     assert!(world.log_ask(Duration::from_secs(1)).is_none(), "one request at a time");
 }
+
+#[test]
+fn what_others_hold_counts_although_they_are_always_ahead() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 6);
+    for (here, there) in entries.iter().zip(&entries[1..]) {
+        world.announced(1, there);
+        world.announced(2, there);
+        world.hold(std::slice::from_ref(here), false);
+    }
+    assert_eq!(world.quorum(&entries[0]), Some(5), "each was announced before it was here");
+}
+
+#[test]
+fn what_a_quorum_held_of_another_branch_says_nothing_of_the_sealed_one() {
+    let mut world = World::new();
+    let ours = journal(&world.ledger, 10, 3);
+    world.hold(&ours, true);
+    (1..4).for_each(|peer| world.announced(peer, &ours[2]));
+    assert_eq!(world.quorum(&ours[0]), Some(3));
+    let theirs = entry(&world.ledger, 10, 0, syngraph_protocol::journal::NO_ENTRY, 99);
+    world.journals.stage(&world.ledger, theirs.clone(), world.now);
+    world.journals.synced();
+    let plan = Plan { time: world.ledger.time().plus_ms(1), built_by: member(0) };
+    let executed = world.ledger.execute(&plan, vec![theirs]).expect("a block");
+    let overtaken = world.journals.sealed(&executed.ledger, &executed.block.cut, world.now);
+    world.ledger = executed.ledger;
+    overtaken.iter().for_each(|journal| world.replicas.overtaken(journal));
+    assert_eq!(world.quorum(&ours[0]), None);
+}
