@@ -58,14 +58,14 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     /// Entries that came through another node's door.
-    fn pushed(&mut self, now: Now, entries: Vec<VerifiedEntry>) -> Result<Response, CoreError> {
+    pub(super) fn pushed(&mut self, now: Now, entries: Vec<VerifiedEntry>) -> Result<Response, CoreError> {
         let mut response = Response::Taken;
         for entry in entries {
             let admitted = self.journals.admit(self.chain.ledger(), entry.clone(), Via::Peer, now.instant);
             match self.keep(&entry, admitted)? {
                 Admitted::Busy => response = Response::Later,
-                // Until it has what lies between, this is no promise.
-                Admitted::Refused(_) | Admitted::Parked => response = Response::Later,
+                // Until it has what lies between, or a block covers this branch, it is no promise.
+                Admitted::Refused(_) | Admitted::Parked | Admitted::Fork { .. } => response = Response::Later,
                 _ => {}
             }
         }

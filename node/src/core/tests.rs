@@ -234,3 +234,15 @@ async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {
     assert_eq!(ended.rule(), "NODE-ENGINE-HALTED");
     drop(dir);
 }
+
+#[tokio::test]
+async fn a_push_is_taken_only_if_it_is_held() {
+    let mut world = World::new().await;
+    let ours = world.entries(1);
+    let fork = crate::journals::tests::entry(world.core.chain.ledger(), 10, 0, ours[0].head().prev, 99);
+    let mut push =
+        |entry: &VerifiedEntry| world.core.pushed(now(), vec![entry.clone()]).expect("the store works");
+    assert!(matches!(push(&ours[0]), Response::Taken));
+    assert!(matches!(push(&fork), Response::Later), "another stands at its place");
+    assert!(matches!(push(&ours[0]), Response::Taken));
+}
