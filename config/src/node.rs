@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use syngraph_protocol::genesis::{Genesis, GenesisError};
 use syngraph_protocol::ids::PublicKey;
 
-pub use self::check::{NODE_PEERS_MAX, NodeConfigError};
+pub use self::check::{NODE_PEERS_MAX, NodeConfigError, PROPOSE_TIMEOUT_MS, VOTE_TIMEOUT_MS};
 
 use crate::file::{self, ConfigError};
 use crate::genesis::parse_genesis;
@@ -60,11 +60,12 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsensusConfig {
-    /// Where it listens: a TCP address of this machine.
+    /// Where it listens, over what the peer port speaks.
     pub listen: SocketAddr,
-    /// How long a round waits for its proposal, in milliseconds.
+    /// How long the first round waits for its proposal, in milliseconds; within
+    /// [`PROPOSE_TIMEOUT_MS`].
     pub propose_timeout_ms: u64,
-    /// How long a round waits for votes, in milliseconds.
+    /// How long the first round waits for votes, in milliseconds; within [`VOTE_TIMEOUT_MS`].
     pub vote_timeout_ms: u64,
 }
 
@@ -74,11 +75,11 @@ pub struct ConsensusConfig {
 pub struct PeersConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// What it speaks, the same for all members.
+    /// What it and the consensus port speak, the same for all members.
     pub transport: Transport,
 }
 
-/// What the peer port speaks.
+/// What the peer port and the consensus port speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -323,13 +324,14 @@ pub fn commented(config: &NodeConfig) -> String {
          [consensus]\n\
          # Where other members' nodes reach the consensus engine.\n\
          listen = \"{}\"\n\
-         # How long a round waits for its proposal and for votes, in milliseconds.\n\
+         # How long the first round waits for its proposal and for votes, in milliseconds; at\n\
+         # most 10000. Later rounds wait longer.\n\
          propose_timeout_ms = {}\n\
          vote_timeout_ms = {}\n\n\
          [peers]\n\
          # Where other members' nodes bring and fetch entries and blocks.\n\
          listen = \"{}\"\n\
-         # \"tcp\", or \"quic\" over UDP: the same for all members.\n\
+         # \"tcp\", or \"quic\" over UDP, here and for consensus: the same for all members.\n\
          transport = \"{}\"\n\
          {peer}",
         http.listen,

@@ -261,14 +261,14 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     /// When the next height may begin; none while one is under way, or while no quorum is
-    /// connected: rounds that nobody can decide would only fail.
+    /// connected and nobody has begun: rounds that nobody can decide would only fail.
     fn next_start(&self) -> Option<Instant> {
         let ledger = self.chain.ledger();
-        // A height that others have begun, or decided, is not waited for.
-        if self.chain.next_height().is_some_and(|next| self.replicas.furthest() >= next) {
+        // A height that an honest node among the others has begun, or decided, is not waited for.
+        if self.chain.next_height().is_some_and(|next| self.replicas.have_reached(next, ledger)) {
             return self.pace.overdue();
         }
-        if !self.replicas.has_quorum(ledger) {
+        if !self.replicas.has_quorum(ledger) && !self.pace.is_urged() {
             return None;
         }
         let cuttable = Cuttable { ledger, replicated: self.replicas.replicated() };
@@ -305,8 +305,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             Event::Proposal { height, round, proposer, block } => {
                 self.judge(now, Unjudged { height, round, proposer, block })?;
             }
-            Event::PeerStarted { height } if Some(height) == self.chain.next_height() => self.start_next()?,
-            Event::PeerStarted { .. } => {}
+            Event::PeerStarted { height } => self.begin_with(height),
             Event::Decided { certificate, reply } => {
                 self.decide(now, &certificate)?;
                 reply.send(());
@@ -351,7 +350,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             tracing::debug!(height = %certificate.height, ?event, "event");
         }
         self.chain.advance(executed.ledger);
-        self.journals.sealed(self.chain.ledger(), &executed.block.cut, now.instant);
+        let overtaken = self.journals.sealed(self.chain.ledger(), &executed.block.cut, now.instant);
+        overtaken.iter().for_each(|journal| self.replicas.overtaken(journal));
         let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
         self.replicas.sealed(&executed.block.cut, &executed.entries, view);
         self.pace.stored(now.instant);

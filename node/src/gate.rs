@@ -9,7 +9,7 @@
 //!
 //! *Invariants.* Entries arrive at the core already verified, so that a signature is
 //! checked once per node and never on the core thread. The channel is bounded; a full
-//! one is answered at once ([`GateError::Busy`]) and nothing is queued elsewhere. Each
+//! one is answered at once (`GateError::Busy`) and nothing is queued elsewhere. Each
 //! command carries the one-shot channel of its answer; the core answers a submission
 //! only after its entries are durable. A snapshot is published after its block is in
 //! the store, so that what a snapshot covers, the reader finds.
@@ -88,7 +88,7 @@ pub struct JournalEnd {
 /// What a node holds beyond the last block, and what it lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Entries that are held and that no block covers.
+    /// Entries that are held, that no block covers, and that one may.
     pub unsealed: u64,
     /// Entries that others have announced or proposed and that are not here.
     pub missing: u64,

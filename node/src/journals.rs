@@ -18,6 +18,7 @@
 //! *Deliberately absent:* clocks, files, threads; and any rule about what entries mean.
 
 mod branches;
+mod cover;
 mod parked;
 pub mod select;
 
@@ -28,8 +29,9 @@ use syngraph_protocol::block::{Cut, CutPoint};
 use syngraph_protocol::entry::{SignedHead, VerifiedEntry};
 use syngraph_protocol::ids::{EntryId, MemberId, PublicKey, Seq};
 use syngraph_protocol::journal::{LinkError, Tip};
-use syngraph_protocol::ledger::member::{self, MemberError};
+use syngraph_protocol::ledger::member::{self, Key, MemberError};
 use syngraph_protocol::ledger::{Ledger, Refusal};
+use syngraph_protocol::limits::ENTRY_BYTES_MAX;
 
 use self::branches::Branches;
 use self::parked::Parked;
@@ -312,6 +314,23 @@ impl Journals {
         self.bytes.get(&member).copied().unwrap_or(0).saturating_add(more) <= max
     }
 
+    /// Whether more of a journal's run may come: its key is not known to have forked it, and
+    /// a block may cover more of it.
+    #[must_use]
+    pub fn goes_on(&self, ledger: &Ledger, journal: &PublicKey) -> bool {
+        let forked = self.ahead.get(journal).is_some_and(|ahead| ahead.forked);
+        let next = self.tip(ledger, journal).map(|tip| tip.next);
+        let counts = |key: &Key| key.frozen.is_none() && key.revoked.is_none_or(|end| next < Some(end.next));
+        !forked && ledger.keys.get(journal).is_some_and(counts)
+    }
+
+    /// Whether a journal's member may have no room for another entry.
+    #[must_use]
+    pub fn is_full(&self, ledger: &Ledger, journal: &PublicKey) -> bool {
+        let member = ledger.keys.get(journal).map(|key| key.member);
+        member.is_some_and(|member| !self.has_room(member, ENTRY_BYTES_MAX))
+    }
+
     /// Everything handed in so far is on disk. Gives the journals that have grown.
     pub fn synced(&mut self) -> Vec<PublicKey> {
         self.branches.synced();
@@ -380,45 +399,16 @@ impl Journals {
         self.held(journal, seq).filter(|held| held.durable).map(|held| &held.entry)
     }
 
-    /// The entries under a proposed cut, if all of them are held and durable; otherwise
-    /// the points that are not.
-    pub fn under(&self, ledger: &Ledger, cut: &Cut) -> Result<Vec<VerifiedEntry>, Vec<CutPoint>> {
-        let (mut entries, mut missing) = (Vec::new(), Vec::new());
-        for point in &cut.points {
-            match self.branch(ledger, point) {
-                Some(branch) => entries.extend(branch),
-                None => missing.push(*point),
-            }
-        }
-        if missing.is_empty() { Ok(entries) } else { Err(missing) }
-    }
-
-    /// The durable entries from the sealed end of a journal up to a point, oldest first.
-    #[must_use]
-    pub fn branch(&self, ledger: &Ledger, point: &CutPoint) -> Option<Vec<VerifiedEntry>> {
-        let sealed = ledger.journal_tip(&point.journal);
-        let (mut seq, mut id, mut entries) = (point.seq, point.entry, Vec::new());
-        // From the point backwards, since each entry names the one before.
-        while seq >= sealed.next {
-            let run = self.durable_at(&point.journal, seq).filter(|held| held.id() == id);
-            let entry = run.or_else(|| self.branches.durable(point.journal, seq, id))?;
-            entries.push(entry.clone());
-            id = entry.head().prev;
-            match seq.get().checked_sub(1) {
-                Some(before) => seq = Seq::new(before),
-                None => break,
-            }
-        }
-        entries.reverse();
-        (id == sealed.last && !entries.is_empty()).then_some(entries)
-    }
-
     /// A block was decided that moved these journals. What it covers is no longer ahead; a
-    /// run that it has overtaken gives way to the branch that was sealed.
-    pub fn sealed(&mut self, ledger: &Ledger, cut: &Cut, now: Instant) {
+    /// run that it has overtaken gives way to the branch that was sealed. Gives the journals
+    /// of such runs.
+    pub fn sealed(&mut self, ledger: &Ledger, cut: &Cut, now: Instant) -> Vec<PublicKey> {
+        let mut overtaken = Vec::new();
         for point in &cut.points {
             let tip = Tip { next: ledger.journal_tip(&point.journal).next, last: point.entry };
-            self.seal(point.journal, tip);
+            if self.seal(point.journal, tip) {
+                overtaken.push(point.journal);
+            }
             self.branches.passed(point.journal, tip.next);
             if self.ahead.contains_key(&point.journal) {
                 continue;
@@ -429,10 +419,12 @@ impl Journals {
                 }
             }
         }
+        overtaken
     }
 
-    fn seal(&mut self, journal: PublicKey, tip: Tip) {
-        let Some(mut ahead) = self.ahead.remove(&journal) else { return };
+    /// Gives whether the run ended before the sealed branch, or was another.
+    fn seal(&mut self, journal: PublicKey, tip: Tip) -> bool {
+        let Some(mut ahead) = self.ahead.remove(&journal) else { return false };
         let last = tip.next.get().checked_sub(1).map(Seq::new);
         let on_run = ahead.entries.iter().find(|held| Some(held.entry.head().seq) == last);
         let on_run = on_run.is_some_and(|held| held.entry.id() == tip.last);
@@ -446,12 +438,23 @@ impl Journals {
         if !ahead.entries.is_empty() {
             self.ahead.insert(journal, ahead);
         }
+        !on_run
     }
 
     /// How many entries are held and not sealed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// How many entries are held that a block may still cover.
+    #[must_use]
+    pub fn sealable(&self, ledger: &Ledger) -> usize {
+        let of = |(journal, ahead): (&PublicKey, &Ahead)| match ledger.journal_ends(journal) {
+            Some((end, _)) => ahead.entries.iter().take_while(|held| held.entry.head().seq < end).count(),
+            None => ahead.entries.len(),
+        };
+        self.ahead.iter().map(of).sum()
     }
 
     /// Whether nothing is held.

@@ -104,7 +104,7 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
     let metrics = Metrics::default();
     let server = http::bind(files.config.http.listen).await?.serve(metrics.clone());
     let (store, recovered) = open_store(&dir, &files)?;
-    let me = member_of(&recovered.ledger, files.validator.public())?;
+    let me = member_of(&recovered.ledger, &files)?;
     tracing::info!(
         member = %me,
         network = %recovered.ledger.network(),
@@ -120,7 +120,7 @@ pub async fn run(dir: &Path, overrides: &Overrides, stop: impl Future<Output = (
         validator: Some(files.validator.secret().clone()),
         transport_seed: seed_of(files.transport.secret()),
     };
-    let neighbours = Neighbours::new(files.config.peer.clone(), &recovered.ledger);
+    let neighbours = Neighbours::new(files.config.peer.clone(), &recovered.ledger, me);
     let peers = peer_settings(&files, &recovered.ledger, me, &neighbours, store.reader(), &metrics);
     let peers::Started { peers, events: peer_events, ended: port_ended, .. } = peers::start(peers).await?;
     let height = recovered.ledger.height();
@@ -212,15 +212,31 @@ fn open_store(dir: &NodeDir, files: &NodeFiles) -> Result<(Store, Recovered), St
     block_in_place(|| Store::open(dir.path(), &files.genesis))
 }
 
-/// The member whose validator key this is.
-fn member_of(ledger: &Ledger, key: PublicKey) -> Result<MemberId, NodeError> {
-    match ledger.keys.get(&key) {
-        Some(record) if record.purpose == KeyPurpose::Validator => Ok(record.member),
+/// The member whose node this is: the one that all of its keys belong to. With another's
+/// transport key no peer would let it in, and with another's journal key nothing that it
+/// has to say would be taken, without anybody being told.
+fn member_of(ledger: &Ledger, files: &NodeFiles) -> Result<MemberId, NodeError> {
+    let owner = |purpose: KeyPurpose, name: &str, key: PublicKey| match ledger.keys.get(&key) {
+        Some(record) if record.purpose == purpose => Ok(record.member),
         _ => Err(NodeError::new(
             "NODE-STRANGER",
-            format!("validator key {key} belongs to no member of this network"),
+            format!("{name} key {key} belongs to no member of this network as that"),
         )),
+    };
+    let me = owner(KeyPurpose::Validator, "validator", files.validator.public())?;
+    let others = [
+        (KeyPurpose::Transport, "transport", files.transport.public()),
+        (KeyPurpose::Journal, "journal", files.journal.public()),
+    ];
+    for (purpose, name, key) in others {
+        let member = owner(purpose, name, key)?;
+        if member != me {
+            let problem =
+                format!("{name} key {key} is member {member}'s, and the validator key member {me}'s");
+            return Err(NodeError::new("NODE-STRANGER", problem));
+        }
     }
+    Ok(me)
 }
 
 fn seed_of(transport: &SecretKey) -> [u8; 32] {
@@ -302,6 +318,53 @@ fn flatten(result: Result<Result<(), CoreError>, oneshot::error::RecvError>) -> 
         Ok(ended) => Ok(ended?),
         Err(_) => {
             Err(NodeError::new("NODE-PANIC", "the core thread panicked; what was acknowledged is on disk"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syngraph_config::key::Key;
+    use syngraph_protocol::genesis::Genesis;
+
+    use super::*;
+    use crate::journals::tests::{charter, ledger};
+
+    /// The files of a node with the keys of these seeds.
+    fn files(validator: u8, transport: u8, journal: u8) -> NodeFiles {
+        let key = |seed: u8, purpose| Key::new(SecretKey::from_seed(&[seed; 32]), purpose);
+        NodeFiles {
+            config: NodeConfig {
+                name: "Aster".into(),
+                http: Default::default(),
+                consensus: Default::default(),
+                peers: Default::default(),
+                peer: Vec::new(),
+            },
+            genesis: Genesis { charter: charter(), signatures: Vec::new() },
+            genesis_toml: String::new(),
+            validator: key(validator, "validator"),
+            transport: key(transport, "transport"),
+            journal: key(journal, "journal"),
+        }
+    }
+
+    #[test]
+    fn a_node_starts_with_the_keys_of_one_member() {
+        let start = |validator, transport, journal| {
+            member_of(&ledger(), &files(validator, transport, journal))
+                .map_err(|error| (error.rule(), error.to_string()))
+        };
+        assert_eq!(start(11, 12, 13), Ok(MemberId::new(0)));
+        for (keys, named) in [
+            ([99, 12, 13], "validator key"),
+            ([12, 12, 13], "validator key"),
+            ([11, 99, 13], "transport key"),
+            ([11, 12, 99], "journal key"),
+            ([11, 12, 10], "journal key"),
+        ] {
+            let (rule, said) = start(keys[0], keys[1], keys[2]).expect_err(named);
+            assert!(rule == "NODE-STRANGER" && said.contains(named), "{said}");
         }
     }
 }

@@ -24,12 +24,20 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Those of a configuration that the state knows.
-    pub(crate) fn new(configured: Vec<PeerConfig>, ledger: &Ledger) -> Self {
+    /// Those of a configuration that the state knows. `me` is the member whose node this is.
+    pub(crate) fn new(configured: Vec<PeerConfig>, ledger: &Ledger, me: MemberId) -> Self {
         let known = known(&configured, ledger);
         let unknown = |peer: &&PeerConfig| !known.iter().any(|(_, known)| known == *peer);
         for peer in configured.iter().filter(unknown) {
             tracing::warn!(name = peer.name, key = %peer.transport, "a configured peer is no active member");
+        }
+        for member in strangers(&known, ledger, me) {
+            let name = ledger.members.get(&member).map(|member| member.profile.name.as_str());
+            tracing::warn!(
+                %member,
+                name,
+                "a member that votes has no [[peer]] section: this node does not talk to its node"
+            );
         }
         Self { configured, known }
     }
@@ -84,4 +92,31 @@ fn known(configured: &[PeerConfig], ledger: &Ledger) -> Vec<(MemberId, PeerConfi
         member::active(ledger, key.member).is_ok().then_some(key.member)
     };
     configured.iter().filter_map(|peer| Some((owner(peer)?, peer.clone()))).collect()
+}
+
+/// The other voters whose nodes are not known.
+fn strangers(known: &[(MemberId, PeerConfig)], ledger: &Ledger, me: MemberId) -> Vec<MemberId> {
+    let is_known = |member: MemberId| member == me || known.iter().any(|(known, _)| *known == member);
+    let voters = ledger.voters().voters().iter().map(|voter| voter.member);
+    voters.filter(|member| !is_known(*member)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syngraph_protocol::crypto::SecretKey;
+
+    use super::*;
+    use crate::journals::tests::ledger;
+
+    #[test]
+    fn a_voter_without_a_section_is_missed() {
+        let ledger = ledger();
+        let (voter, follower) = (MemberId::new(0), MemberId::new(1));
+        let transport = SecretKey::from_seed(&[12; 32]).public();
+        let (peers, consensus) = ("a:1".to_owned(), "a:2".to_owned());
+        let section = PeerConfig { name: "Aster".into(), transport, peers, consensus };
+        assert_eq!(strangers(&[], &ledger, follower), [voter]);
+        assert_eq!(strangers(&[], &ledger, voter), []);
+        assert_eq!(strangers(&known(&[section], &ledger), &ledger, follower), []);
+    }
 }

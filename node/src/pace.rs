@@ -1,7 +1,8 @@
 //! When heights begin: soon if there is something to seal, else at the heartbeat.
 //!
 //! *Invariants.* Of two blocks, the second is not begun before the least interval is over,
-//! unless a peer has begun it; and not long after the heartbeat.
+//! or half of it once a peer has begun, whose clock started earlier; and not long after the
+//! heartbeat. So one node that is always in a hurry sets no pace of its own.
 //!
 //! *Deliberately absent:* clocks and timers. Callers bring the time and come back when it
 //! is due.
@@ -16,12 +17,14 @@ pub(crate) struct Pace<Q> {
     /// When the last block was stored, or the node started.
     last_block: Instant,
     held: Option<Q>,
+    /// Whether a peer has begun the height.
+    urged: bool,
 }
 
 impl<Q> Pace<Q> {
     /// Nothing is asked yet.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { last_block: now, held: None }
+        Self { last_block: now, held: None, urged: false }
     }
 
     /// A block was stored.
@@ -31,7 +34,17 @@ impl<Q> Pace<Q> {
 
     /// Holds the engine back.
     pub(crate) fn hold(&mut self, question: Q) {
-        self.held = Some(question);
+        (self.held, self.urged) = (Some(question), false);
+    }
+
+    /// A peer has begun the height.
+    pub(crate) fn urge(&mut self) {
+        self.urged = true;
+    }
+
+    /// Whether a peer has begun the height that is held back.
+    pub(crate) fn is_urged(&self) -> bool {
+        self.urged
     }
 
     /// When the next height may begin; none while a height is under way.
@@ -40,6 +53,9 @@ impl<Q> Pace<Q> {
     pub(crate) fn due(&self, params: &Params, ready_at: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
         self.held.as_ref()?;
         let after = |ms: u32| self.last_block + Duration::from_millis(ms.into());
+        if self.urged {
+            return Some(after(params.block_interval_ms_min / 2));
+        }
         let heartbeat = after(params.heartbeat_ms);
         let earliest = after(params.block_interval_ms_min);
         Some(ready_at().map_or(heartbeat, |ready| ready.max(earliest).min(heartbeat)))
@@ -74,8 +90,15 @@ mod tests {
         assert_eq!(pace.overdue(), None);
         assert_eq!(pace.release(), None, "once");
         assert_eq!(pace.due(&params, || Some(start)), None, "the height is under way");
+        pace.urge();
         pace.stored(start + ms(7));
         pace.hold("and then?");
-        assert_eq!(pace.due(&params, || Some(start + ms(50))), Some(start + ms(107)));
+        assert_eq!(
+            pace.due(&params, || Some(start + ms(50))),
+            Some(start + ms(107)),
+            "urged for the last one"
+        );
+        pace.urge();
+        assert_eq!(pace.due(&params, || None), Some(start + ms(57)), "and no sooner, whoever is in a hurry");
     }
 }

@@ -18,24 +18,36 @@
 //!
 //! *Deliberately absent:* sockets and clocks; and whether an entry may be taken.
 
+mod answering;
 mod asking;
 mod catching_up;
 pub mod message;
+mod peer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use syngraph_protocol::block::{Cut, CutPoint};
 use syngraph_protocol::entry::VerifiedEntry;
-use syngraph_protocol::ids::{Height, MemberId, PublicKey, Seq};
+use syngraph_protocol::ids::{BlockId, Height, MemberId, PublicKey, Seq};
 use syngraph_protocol::ledger::Ledger;
 
+pub use self::answering::answer;
+use self::answering::within;
 use self::asking::{Asking, Want};
 use self::catching_up::CatchingUp;
-use self::message::{Holdings, POINTS_MAX, PUSH_BYTES_MAX, Request, Response, Ticket};
+use self::message::{Gap, Holdings, POINTS_MAX, Request, Response, Ticket};
+use self::peer::Peer;
 use crate::journals::{Journals, Replicated};
+
+/// How long to wait for what somebody else is probably bringing.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long what failed rests before it is tried again.
+const REST: Duration = Duration::from_millis(500);
 
 /// Most pushes under way to one node. Beyond, it learns of the entries by announcement.
 const PUSHES_MAX: usize = 4;
@@ -78,29 +90,13 @@ impl View<'_> {
 #[derive(Clone, Debug)]
 enum Asked {
     Push(Vec<PublicKey>),
-    Announce,
-    Want,
+    Announce(Vec<PublicKey>),
+    Want {
+        gaps: Vec<Gap>,
+        /// Whether a proposal covers them.
+        covered: bool,
+    },
     Log,
-}
-
-/// A connected node, as it describes itself.
-#[derive(Debug)]
-struct Peer {
-    /// Its last announcement of each journal, beyond what is sealed here.
-    held: BTreeMap<PublicKey, CutPoint>,
-    /// How far it is known to hold the branches held here: the first number it lacks.
-    supports: BTreeMap<PublicKey, Seq>,
-    /// The next number to push to it, of journals that it is being pushed.
-    pushed: BTreeMap<PublicKey, Seq>,
-    pushes: usize,
-    /// Journals that it has yet to be told about.
-    untold: BTreeSet<PublicKey>,
-    /// Whether it has yet to be told how far the chain is.
-    untold_height: bool,
-    announcing: bool,
-    height: Height,
-    begun: Height,
-    log_size: u64,
 }
 
 /// What the node knows of the others.
@@ -121,8 +117,8 @@ pub struct Replicas {
 /// Entries that were asked for.
 #[derive(Debug)]
 pub struct Arrived {
-    /// Whether they are sealed elsewhere.
-    pub sealed: bool,
+    /// Whether a proposed or decided block covers them, by a peer's account.
+    pub covered: bool,
     /// The entries.
     pub entries: Vec<VerifiedEntry>,
 }
@@ -191,11 +187,13 @@ impl Replicas {
         }
     }
 
-    /// The highest height that a connected node has decided or begun, by its own account.
+    /// Whether connected nodes with more than a third of the power have decided or begun a
+    /// height, by their own account: then one that does not lie has.
     #[must_use]
-    pub fn furthest(&self) -> Height {
-        let heights = self.peers.values().map(|peer| peer.height.max(peer.begun));
-        heights.max().unwrap_or(Height::GENESIS)
+    pub fn have_reached(&self, height: Height, ledger: &Ledger) -> bool {
+        let there = self.peers.iter().filter(|(_, peer)| peer.height.max(peer.begun) >= height);
+        let (voters, members) = (ledger.voters(), there.map(|(member, _)| *member));
+        u128::from(voters.power_of(members)) * 3 > u128::from(voters.total_power())
     }
 
     /// Entries came through this node's doors and are durable.
@@ -207,6 +205,7 @@ impl Replicas {
     pub fn grown(&mut self, journals: &[PublicKey], view: View<'_>) {
         for journal in journals {
             self.peers.values_mut().for_each(|peer| _ = peer.untold.insert(*journal));
+            self.asking.grown(journal, view.now);
             self.count(journal, view);
         }
     }
@@ -237,12 +236,19 @@ impl Replicas {
         let sealed = view.sealed(journal);
         let mine = view.journals.durable_end(journal).and_then(|end| end.seq.next()).unwrap_or(sealed);
         for peer in self.peers.values_mut() {
-            let Some(point) = peer.held.get(journal) else { continue };
-            let here = view.journals.durable_at(journal, point.seq);
-            if here.is_some_and(|entry| entry.id() == point.entry)
-                && let Some(next) = point.seq.next()
-            {
-                peer.supports.insert(*journal, next);
+            let points = [peer.awaited.get(journal), peer.held.get(journal)];
+            for point in points.into_iter().flatten() {
+                let here = view.journals.durable_at(journal, point.seq);
+                if here.is_some_and(|entry| entry.id() == point.entry)
+                    && let Some(next) = point.seq.next()
+                {
+                    peer.supports.insert(*journal, next);
+                }
+            }
+            if peer.awaited.get(journal).is_none_or(|point| point.seq < mine) {
+                peer.awaited.remove(journal);
+                let beyond = peer.held.get(journal).filter(|point| point.seq >= mine);
+                beyond.map(|point| peer.awaited.insert(*journal, *point));
             }
         }
         let voters = view.ledger.voters();
@@ -266,6 +272,12 @@ impl Replicas {
         }
     }
 
+    /// A journal's run gave way to another branch: nobody is known to hold that.
+    pub fn overtaken(&mut self, journal: &PublicKey) {
+        self.peers.values_mut().for_each(|peer| _ = peer.supports.remove(journal));
+        self.replicated.forget(journal);
+    }
+
     /// A block was decided and stored.
     pub fn sealed(&mut self, cut: &Cut, entries: &[VerifiedEntry], view: View<'_>) {
         for CutPoint { journal, .. } in &cut.points {
@@ -273,6 +285,9 @@ impl Replicas {
             for peer in self.peers.values_mut() {
                 if peer.held.get(journal).is_some_and(|point| point.seq < next) {
                     peer.held.remove(journal);
+                }
+                if peer.awaited.get(journal).is_some_and(|point| point.seq < next) {
+                    peer.awaited.remove(journal);
                 }
                 if peer.supports.get(journal).is_some_and(|held| *held <= next) {
                     peer.supports.remove(journal);
@@ -284,13 +299,13 @@ impl Replicas {
             self.replicated.sealed(journal, next);
         }
         self.asking.sealed();
-        self.catching_up.sealed(entries, view);
+        self.catching_up.sealed(entries, &self.peers, view);
         self.peers.values_mut().for_each(|peer| peer.untold_height = true);
     }
 
     /// A block cannot be judged yet for want of these.
-    pub fn want(&mut self, proposer: MemberId, missing: &[CutPoint], view: View<'_>) {
-        self.asking.want(proposer, missing, view);
+    pub fn want(&mut self, proposed: (BlockId, MemberId), missing: &[CutPoint], view: View<'_>) {
+        self.asking.want(proposed, missing, view);
     }
 
     /// A synchronised block cannot be judged yet: its entries are sealed elsewhere.
@@ -315,21 +330,32 @@ impl Replicas {
         if to != from {
             return None;
         }
-        let sealed = matches!(asked, Asked::Log);
         let failed = !matches!(response, Some(Response::Taken | Response::Entries(_)));
         match asked {
             Asked::Push(journals) => self.push_ended(from, &journals, failed),
-            Asked::Announce => {
-                if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.announcing = false;
+            Asked::Announce(journals) => self.announce_ended(from, journals, failed, view),
+            Asked::Want { gaps, covered } => {
+                let entries = within(response, &gaps);
+                self.asking.answered(ticket, !entries.is_empty(), view.now);
+                return (!entries.is_empty()).then_some(Arrived { covered, entries });
+            }
+            Asked::Log => {
+                self.catching_up.answered(from, response.as_ref(), view);
+                if let Some(Response::Entries(entries)) = response {
+                    return Some(Arrived { covered: true, entries });
                 }
             }
-            Asked::Want => self.asking.answered(ticket, failed, view.now),
-            Asked::Log => self.catching_up.answered(from, response.as_ref(), view),
         }
-        match response {
-            Some(Response::Entries(entries)) => Some(Arrived { sealed, entries }),
-            _ => None,
+        None
+    }
+
+    fn announce_ended(&mut self, to: MemberId, journals: Vec<PublicKey>, failed: bool, view: View<'_>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        peer.announcing = false;
+        if failed {
+            peer.untold.extend(journals);
+            peer.untold_height = true;
+            peer.told_again = Some(view.now + REST);
         }
     }
 
@@ -348,7 +374,8 @@ impl Replicas {
         self.push(view, &mut asks);
         self.announce(view, &mut asks);
         for Want { to, gaps, journals } in self.asking.due(&self.peers, view) {
-            let ask = self.ask(to, Asked::Want, Request::Want(gaps));
+            let covered = journals.is_empty();
+            let ask = self.ask(to, Asked::Want { gaps: gaps.clone(), covered }, Request::Want(gaps));
             self.asking.asked(ask.ticket, to, journals);
             asks.push(ask);
         }
@@ -362,7 +389,8 @@ impl Replicas {
     #[must_use]
     pub fn wake_at(&self, view: View<'_>) -> Option<Instant> {
         let behind = self.catching_up.wake_at(&self.peers, view);
-        self.asking.wake_at().into_iter().chain(behind).min()
+        let untold = self.peers.values().filter_map(|peer| peer.told_again);
+        self.asking.wake_at().into_iter().chain(behind).chain(untold).min()
     }
 
     fn ask(&mut self, to: MemberId, asked: Asked, request: Request) -> Ask {
@@ -392,92 +420,30 @@ impl Replicas {
 
     fn announce(&mut self, view: View<'_>, asks: &mut Vec<Ask>) {
         for to in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.has_to_be_told()) else { continue };
+            let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.has_to_be_told(view.now)) else {
+                continue;
+            };
             let mut points = Vec::new();
             while points.len() < POINTS_MAX
                 && let Some(journal) = peer.untold.pop_first()
             {
                 points.extend(view.journals.durable_end(&journal));
             }
+            peer.told_again = None;
             peer.untold_height = false;
             peer.announcing = true;
             let (height, log_size) = (view.ledger.height(), view.ledger.log_size());
             let holdings = Holdings { height, log_size, begun: self.begun, points };
-            asks.push(self.ask(to, Asked::Announce, Request::Holdings(holdings)));
+            let told = holdings.points.iter().map(|point| point.journal).collect();
+            asks.push(self.ask(to, Asked::Announce(told), Request::Holdings(holdings)));
         }
     }
 }
 
-impl Peer {
-    const fn new(untold: BTreeSet<PublicKey>) -> Self {
-        Self {
-            held: BTreeMap::new(),
-            supports: BTreeMap::new(),
-            pushed: BTreeMap::new(),
-            pushes: 0,
-            untold,
-            untold_height: true,
-            announcing: false,
-            height: Height::GENESIS,
-            begun: Height::GENESIS,
-            log_size: 0,
-        }
-    }
-
-    fn has_to_be_told(&self) -> bool {
-        !self.announcing && (self.untold_height || !self.untold.is_empty())
-    }
-
-    /// The next of `rest` that this node lacks and can take, up to the size of a push.
-    fn next_push(&mut self, rest: &mut &[VerifiedEntry], view: View<'_>) -> Vec<VerifiedEntry> {
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        while let Some((entry, after)) = rest.split_first() {
-            let size = entry.bytes().len();
-            if bytes.saturating_add(size) > PUSH_BYTES_MAX {
-                break;
-            }
-            *rest = after;
-            let head = entry.head();
-            if self.expects(&head.journal, view) == head.seq
-                && let Some(next) = head.seq.next()
-            {
-                self.pushed.insert(head.journal, next);
-                bytes = bytes.saturating_add(size);
-                entries.push(entry.clone());
-            }
-        }
-        entries
-    }
-
-    /// The next number of a journal that this node can take.
-    fn expects(&self, journal: &PublicKey, view: View<'_>) -> Seq {
-        let announced = self.held.get(journal).and_then(|point| point.seq.next());
-        let pushed = self.pushed.get(journal).copied();
-        announced.max(pushed).unwrap_or_else(|| view.sealed(journal))
-    }
+/// Where the oldest of those stands of whom there are most, so that one proposer keeps out
+/// only itself.
+pub(crate) fn oldest_of_most(proposers: impl Iterator<Item = MemberId> + Clone) -> usize {
+    let count = |who: MemberId| proposers.clone().filter(|other| *other == who).count();
+    let crowded = proposers.clone().enumerate().max_by_key(|(at, who)| (count(*who), Reverse(*at)));
+    crowded.map_or(0, |(at, _)| at)
 }
-
-/// The held entries that fill gaps, oldest first, as far as an answer goes.
-#[must_use]
-pub fn answer(gaps: &[message::Gap], view: View<'_>) -> Vec<VerifiedEntry> {
-    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-    for gap in gaps.iter().take(POINTS_MAX) {
-        let point = CutPoint { journal: gap.journal, seq: gap.to, entry: gap.last };
-        // Whoever lacks sealed entries needs the log.
-        if gap.from < view.sealed(&gap.journal) {
-            continue;
-        }
-        let branch = view.journals.branch(view.ledger, &point).unwrap_or_default();
-        for entry in branch.into_iter().filter(|entry| entry.head().seq >= gap.from) {
-            bytes = bytes.saturating_add(entry.bytes().len());
-            if bytes > message::ANSWER_BYTES_MAX {
-                return entries;
-            }
-            entries.push(entry);
-        }
-    }
-    entries
-}
-
-/// How long to wait for what somebody else is probably bringing.
-const PATIENCE: Duration = Duration::from_millis(300);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use syngraph_protocol::ids::Height;
+use syngraph_tests::binaries::is_optimized;
 use syngraph_tests::books::balance;
 use syngraph_tests::cluster::Cluster;
 use syngraph_tests::consortium::{ASTER, BIRCH, CEDAR, DAHLIA, FOUR};
@@ -19,6 +20,9 @@ const ROWS: u64 = 60_000;
 /// Most bytes that a node may receive on the peer port for each byte of entries that it
 /// did not have.
 const RECEIVED_PER_UNIQUE_MAX: f64 = 1.2;
+/// The same of nodes that are built without optimisation. They wait no longer than others
+/// for what was pushed, and take ten times as long to look at it: some of it is asked for.
+const RECEIVED_PER_UNIQUE_SLOW_MAX: f64 = 2.0;
 
 /// What the peer port of a node has received so far, in bytes.
 fn received(node: &Node) -> f64 {
@@ -42,6 +46,7 @@ fn an_import_through_one_door_arrives_at_every_node_once() {
     by_the_tool(&cluster, &trace, &key.display().to_string());
     cluster.until_rows(ROWS);
     cluster.until_alike();
+    let most = if is_optimized() { RECEIVED_PER_UNIQUE_MAX } else { RECEIVED_PER_UNIQUE_SLOW_MAX };
     for (member, before) in FOUR.into_iter().zip(before).filter(|(member, _)| *member != CEDAR) {
         let node = cluster.node(member);
         // The head of a segment is written once and does not travel; it is no more than
@@ -50,10 +55,7 @@ fn an_import_through_one_door_arrives_at_every_node_once() {
         #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
         let ratio = bytes / unique as f64;
         tell(&format!("bytes received per unique byte by member {member}"), format!("{ratio:.3}"));
-        assert!(
-            (0.5..=RECEIVED_PER_UNIQUE_MAX).contains(&ratio),
-            "member {member}: {bytes} bytes for {unique}"
-        );
+        assert!((0.5..=most).contains(&ratio), "member {member}: {bytes} bytes for {unique}");
     }
     let mut birch = cluster.consortium.root(BIRCH);
     let figures = (trace.rows, trace.quantity);

@@ -57,6 +57,12 @@ fn given() -> Option<PathBuf> {
     std::env::var_os("SYNGRAPH_TEST_PROGRAMS").map(PathBuf::from)
 }
 
+/// Whether the programs are built to be fast: in this profile, or elsewhere.
+#[must_use]
+pub fn is_optimized() -> bool {
+    !cfg!(debug_assertions) || given().is_some()
+}
+
 /// Builds the programs and gives their folder.
 ///
 /// Cargo builds the binaries of a package for that package's own tests alone, so they are

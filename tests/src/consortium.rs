@@ -20,7 +20,7 @@ use syngraph_protocol::name::Name;
 use syngraph_protocol::time::DAY_MS;
 use tempfile::TempDir;
 
-use crate::node::Node;
+use crate::node::{Node, config};
 use crate::ports;
 use crate::signer::{Signer, now};
 
@@ -116,6 +116,18 @@ impl Consortium {
             let node = NodeDir::new(dir);
             write(node.config(), &commented(&config));
             write(node.genesis(), &genesis);
+        }
+    }
+
+    /// Changes every node's configuration, before it is started.
+    ///
+    /// # Panics
+    /// If a file cannot be read or written.
+    pub fn configure(&self, change: impl Fn(&mut NodeConfig)) {
+        for dir in self.dirs() {
+            let mut config = config(&dir);
+            change(&mut config);
+            fs::write(NodeDir::new(dir).config(), commented(&config)).expect("a file is written");
         }
     }
 

@@ -397,14 +397,7 @@ impl Sender {
             return self.turn_away();
         };
         match (problem.status, numbers) {
-            (400 | 413 | 415, [number]) => {
-                self.withdraw(*number, problem.rule.clone(), problem.detail.clone());
-                self.outbox.sign(&self.key, now());
-                if let Err(error) = self.outbox.sync() {
-                    self.stop(error);
-                }
-            }
-            (400 | 413 | 415, _) => self.post_entries = 1,
+            (400 | 413 | 415, [_, _, ..]) => self.post_entries = 1,
             (429 | 500..=599, _) => {
                 self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule);
                 if is_down(&problem.rule) {
@@ -412,7 +405,9 @@ impl Sender {
                 }
             }
             _ => {
-                // Not a node, or one that does not let us in: waiting won't help.
+                // Not a node, or one that does not let us in: waiting won't help. Nothing is
+                // withdrawn: this answer says nothing about the entries, and a node may have
+                // taken them when they were sent before.
                 self.give_up(error.to_string(), &problem.rule);
                 self.retry_post(problem.retry_after_s, error.to_string(), &problem.rule);
             }

@@ -29,6 +29,8 @@ enum Fault {
     Busy,
     /// Something in between refuses the request as a whole.
     TooLarge,
+    /// The same, however little it sends.
+    Refuse,
 }
 
 /// A node with one journal.
@@ -106,6 +108,9 @@ impl Fake {
             }
             Some(Fault::TooLarge) if bundle_entries(body).count() > 1 => {
                 return Some((413, json!({"status": 413, "rule": "HTTP-BODY-TOO-LARGE", "detail": "less"})));
+            }
+            Some(Fault::Refuse) => {
+                return Some((400, json!({"status": 400, "rule": "PROXY-REFUSED", "detail": "no"})));
             }
             Some(Fault::TooLarge | Fault::DropAfter) | None => {}
         }
@@ -447,6 +452,21 @@ async fn a_place_that_another_node_may_hold_is_never_signed_anew() {
     next.sealed().await.expect("the first has both in the end");
     first.fake(|fake| assert_eq!(fake.idems(), [1, 2]));
     second.fake(|fake| assert!(fake.seen.values().all(|ids| ids.len() == 1)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_as_a_whole_does_not_free_the_places_in_it() {
+    let faults = [Fault::DropAfter, Fault::Refuse].into();
+    let bench = Bench::new(Fake { faults, ..Fake::default() }).await;
+    let client = bench.client(None);
+    // The node has it and nobody heard; then something in between lets nothing through.
+    let told = client.submit_and_wait(body(1)).await;
+    assert!(told.is_err_and(|error| matches!(error, SubmitError::Unavailable { .. })), "it stays");
+    client.submit_and_wait(body(2)).await.expect("the journal goes on behind it");
+    bench.fake(|fake| {
+        assert_eq!(fake.idems(), [1, 2]);
+        assert!(fake.seen.values().all(|ids| ids.len() == 1), "nothing was signed anew");
+    });
 }
 
 #[tokio::test]

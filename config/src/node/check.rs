@@ -1,6 +1,7 @@
 //! What a `node.toml` may not say, though it reads: the rules between its fields.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use syngraph_protocol::crypto::{CryptoError, check_key};
@@ -13,6 +14,13 @@ use crate::file;
 
 /// Most `[[peer]]` sections of a node: every other member's node.
 pub const NODE_PEERS_MAX: usize = MEMBERS_MAX;
+
+/// How long a round may wait for its proposal, in milliseconds. A proposer with nothing to
+/// seal yet holds its proposal back for a moment; the engine waits no longer than the most.
+pub const PROPOSE_TIMEOUT_MS: RangeInclusive<u64> = 300..=10_000;
+
+/// How long a round may wait for votes, in milliseconds.
+pub const VOTE_TIMEOUT_MS: RangeInclusive<u64> = 100..=10_000;
 
 /// Why a node cannot run with what its configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +57,14 @@ pub enum NodeConfigError {
         /// How many.
         count: usize,
     },
+    /// A timeout that the node would not keep, or with which rounds fail.
+    #[error("{ms} ms is not between {} and {} ms", range.start(), range.end())]
+    Timeout {
+        /// What stands there.
+        ms: u64,
+        /// What may.
+        range: RangeInclusive<u64>,
+    },
     /// No key.
     #[error(transparent)]
     Key(#[from] CryptoError),
@@ -67,6 +83,7 @@ impl NodeConfigError {
             Self::Own { .. } => "CFG-PEER-SELF",
             Self::Twice { .. } => "CFG-PEER-TWICE",
             Self::Count { .. } => "CFG-PEER-COUNT",
+            Self::Timeout { .. } => "CFG-TIMEOUT",
             Self::Key(error) => error.rule(),
             Self::Name(error) => error.rule(),
         }
@@ -94,37 +111,47 @@ impl Found {
 /// Checks what the types cannot.
 pub(super) fn check(config: &NodeConfig, own: PublicKey) -> Result<(), Found> {
     check_listeners(config)?;
+    check_timeouts(config)?;
     if config.peer.len() > NODE_PEERS_MAX {
         let source = NodeConfigError::Count { count: config.peer.len() };
         return Err(Found { table: "peer", nth: NODE_PEERS_MAX, key: "name", source });
     }
     for (nth, peer) in config.peer.iter().enumerate() {
         let earlier = config.peer.get(..nth).unwrap_or_default();
-        let transport = config.peers.transport;
-        check_peer(peer, earlier, transport, own).map_err(|(key, source)| Found {
-            table: "peer",
-            nth,
-            key,
-            source,
-        })?;
+        check_peer(peer, earlier, own).map_err(|(key, source)| Found { table: "peer", nth, key, source })?;
     }
     Ok(())
 }
 
-/// Every port is listened on once. Port 0 is a new one each time; QUIC is on UDP.
+/// Every port is listened on once. Port 0 is a new one each time. QUIC is on UDP, and the
+/// peer and consensus ports speak the same.
 pub(super) fn check_listeners(config: &NodeConfig) -> Result<(), Found> {
     let quic = config.peers.transport == Transport::Quic;
-    let peers = (!quic).then_some(("peers", config.peers.listen));
-    let tcp = [("http", config.http.listen), ("consensus", config.consensus.listen)];
-    let tcp: Vec<_> = tcp.into_iter().chain(peers).collect();
-    for (nth, &(table, address)) in tcp.iter().enumerate() {
-        let mut earlier = tcp.iter().take(nth);
+    let http = (!quic).then_some(("http", config.http.listen));
+    let nodes = [("consensus", config.consensus.listen), ("peers", config.peers.listen)];
+    let ports: Vec<_> = http.into_iter().chain(nodes).collect();
+    for (nth, &(table, address)) in ports.iter().enumerate() {
+        let mut earlier = ports.iter().take(nth);
         if let Some(&(other, _)) = earlier.find(|(_, other)| clash(*other, address)) {
             let source = NodeConfigError::PortClash { address, other };
             return Err(Found { table, nth: 0, key: "listen", source });
         }
     }
     Ok(())
+}
+
+fn check_timeouts(config: &NodeConfig) -> Result<(), Found> {
+    let consensus = &config.consensus;
+    let timeouts = [
+        ("propose_timeout_ms", consensus.propose_timeout_ms, PROPOSE_TIMEOUT_MS),
+        ("vote_timeout_ms", consensus.vote_timeout_ms, VOTE_TIMEOUT_MS),
+    ];
+    match timeouts.into_iter().find(|(_, ms, range)| !range.contains(ms)) {
+        Some((key, ms, range)) => {
+            Err(Found { table: "consensus", nth: 0, key, source: NodeConfigError::Timeout { ms, range } })
+        }
+        None => Ok(()),
+    }
 }
 
 fn clash(one: SocketAddr, other: SocketAddr) -> bool {
@@ -138,7 +165,6 @@ type FieldError = (&'static str, NodeConfigError);
 pub(super) fn check_peer(
     peer: &PeerConfig,
     earlier: &[PeerConfig],
-    transport: Transport,
     own: PublicKey,
 ) -> Result<(), FieldError> {
     Name::new(peer.name.as_str()).check().map_err(|error| ("name", error.into()))?;
@@ -160,9 +186,7 @@ pub(super) fn check_peer(
     if earlier.iter().any(|other| other.peers == peer.peers) {
         return twice("peers", peer.peers.clone());
     }
-    // Ports of QUIC are none of TCP.
-    let shared = transport == Transport::Tcp && peer.consensus == peer.peers;
-    if shared || earlier.iter().any(|other| other.consensus == peer.consensus) {
+    if peer.consensus == peer.peers || earlier.iter().any(|other| other.consensus == peer.consensus) {
         return twice("consensus", peer.consensus.clone());
     }
     Ok(())
@@ -235,10 +259,25 @@ mod tests {
             ("[http]\nlisten = \"0.0.0.0:8441\"", "node.toml:1: consensus.listen: "),
             ("[peers]\nlisten = \"127.0.0.1:8440\"", "node.toml:3: peers.listen: "),
             ("[peers]\n# here\nlisten = \"[::]:8441\"", "node.toml:4: peers.listen: "),
+            ("[peers]\ntransport = \"quic\"\nlisten = \"127.0.0.1:8441\"", "node.toml:4: peers.listen: "),
         ] {
             let (rule, said) = refused(&text(addition));
             assert_eq!(rule, "CFG-PORT-CLASH", "{said}");
             assert!(said.starts_with(place), "{said}");
+        }
+    }
+
+    #[test]
+    fn rounds_wait_no_longer_than_the_engine_does_and_long_enough() {
+        for (addition, place) in [
+            (
+                "[consensus]\npropose_timeout_ms = 60000",
+                "node.toml:3: consensus.propose_timeout_ms: 60000 ms",
+            ),
+            ("[consensus]\n\nvote_timeout_ms = 0", "node.toml:4: consensus.vote_timeout_ms: 0 ms"),
+        ] {
+            let (rule, said) = refused(&text(addition));
+            assert!(rule == "CFG-TIMEOUT" && said.starts_with(place), "{said}");
         }
     }
 

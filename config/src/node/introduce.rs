@@ -68,7 +68,7 @@ pub fn introduce(dir: &NodeDir, cards: &[PathBuf]) -> Result<Vec<String>, Introd
         let card_text = file::read_text(card_path)?;
         let card = MemberCard::parse(&card_text, card_path)?;
         let peer = card.peer().ok_or_else(|| IntroduceError::NoNode { path: card_path.clone() })?;
-        check_peer(&peer, &config.peer, config.peers.transport, own)
+        check_peer(&peer, &config.peer, own)
             .map_err(|(key, source)| in_card(card_path, &card_text, key, source))?;
         text.push_str(&commented_peer(&peer));
         config.peer.push(peer);

@@ -108,9 +108,7 @@ pub enum Event {
     },
     /// It is this node's turn: build a block, or propose again one that was judged valid in an earlier
     /// round. It must be durable before it is named here, since the engine's log holds only its id. Then
-    /// [`publish`] it.
-    ///
-    /// [`publish`]: super::Engine::publish
+    /// `Voting::publish` it.
     Build {
         /// The height.
         height: Height,
@@ -119,9 +117,7 @@ pub enum Event {
         /// The block. Later than others wait for a proposal, or dropped: the round passes without a block.
         reply: Reply<BlockId>,
     },
-    /// A block proposed again from an earlier round: [`publish`] it once more, for those who have missed it.
-    ///
-    /// [`publish`]: super::Engine::publish
+    /// A block proposed again from an earlier round: `Voting::publish` it once more, for those who have missed it.
     Restream {
         /// The height.
         height: Height,
@@ -135,7 +131,7 @@ pub enum Event {
     /// A peer has sent a whole block. Its header is for `height`, its cut is the one the header binds, and
     /// it came from the node of `proposer`, whose turn it was (in rounds from the tenth on, from any
     /// voter's). Everything else is for the application to judge. Whenever it has, it calls
-    /// [`judged`](super::Engine::judged).
+    /// `Voting::judged`.
     ///
     /// Comes once for each height, round and proposer. May concern a later height than the current one, up
     /// to ten; then the turn is not checked, only that the proposer has a vote now. Dropped by this room when the application falls

@@ -233,7 +233,7 @@ impl Cluster {
     }
 
     /// Waits until something can be seen of a member's node.
-    async fn until(&self, member: u32, seen: impl Fn(&Progress) -> bool) {
+    pub(super) async fn until(&self, member: u32, seen: impl Fn(&Progress) -> bool) {
         let seen = async {
             while !seen(&self.progress(member)) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

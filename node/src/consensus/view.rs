@@ -1,10 +1,10 @@
 //! What can be seen of the consensus step from outside: how far it is, and who has spoken.
 //!
 //! *Invariants.* Nobody waits for the engine here, and the engine for nobody: what it and its network
-//! tell is noted as it comes, and read at leisure. [`Progress`] counts a vote or proposal only if its
-//! signature is its member's; to keep that cheap, it is checked when somebody asks. What is kept is
-//! bounded: [`CANDIDATES_MAX`] messages for each voter and kind, one tip for each connected member, and
-//! [`HEIGHTS_AHEAD_MAX`] heights.
+//! tell is noted as it comes, under a lock that is held for a moment only, and read at leisure.
+//! [`Progress`] counts a vote or proposal only if its signature is its member's; to keep that cheap, it
+//! is checked when somebody asks. What is kept is bounded: [`CANDIDATES_MAX`] messages for each voter and
+//! kind, one tip for each connected member, and [`HEIGHTS_AHEAD_MAX`] heights.
 //!
 //! *Deliberately absent:* influence on any vote. It tells the application when peers have gone on, and
 //! nothing else.
@@ -198,40 +198,53 @@ impl View {
         }
     }
 
-    /// How far it is now.
+    /// How far it is now. Signatures are checked when nobody can be waiting for this view any more.
     pub(super) fn progress(&self) -> Progress {
         let inner = self.inner();
         let (height, round) = (inner.height, inner.round);
-        let proposer = self.roster.proposer(height, round);
-        let voters = |votes: &BTreeMap<MemberId, VecDeque<SignedVote<Context>>>| {
-            let has_voted = |voter: MemberId, votes: &VecDeque<SignedVote<Context>>| {
-                let Some(key) = self.roster.key(voter) else { return false };
-                let mut now = votes.iter().filter(|vote| at(vote.height.0, vote.round) == (height, round));
-                now.any(|vote| is_vote_signed(&vote.message, self.network, &vote.signature, &key))
-            };
-            votes.iter().filter(|(voter, votes)| has_voted(**voter, votes)).map(|(&voter, _)| voter).collect()
-        };
-        let proposals = proposer.and_then(|proposer| {
-            let key = self.roster.key(proposer)?;
-            let mut now = inner.proposals.get(&proposer)?.iter();
-            Some(now.any(|one| {
-                at(one.height.0, one.round) == (height, round)
-                    && is_proposal_signed(&one.message, self.network, &one.signature, &key)
-            }))
-        });
-        let mut connected: Vec<_> = inner.tips.keys().filter_map(|peer| self.roster.member(peer)).collect();
-        connected.sort_unstable();
-        Progress {
+        let mut progress = Progress {
             height,
             waiting: inner.waiting,
             round,
             since: inner.since,
-            proposer,
-            proposal_seen: proposals == Some(true),
-            prevotes: voters(&inner.prevotes),
-            precommits: voters(&inner.precommits),
-            connected,
-        }
+            proposer: self.roster.proposer(height, round),
+            proposal_seen: false,
+            prevotes: Vec::new(),
+            precommits: Vec::new(),
+            connected: inner.tips.keys().filter_map(|peer| self.roster.member(peer)).collect(),
+        };
+        let now = |votes: &BTreeMap<MemberId, VecDeque<SignedVote<Context>>>| {
+            let all =
+                votes.values().flatten().filter(|vote| at(vote.height.0, vote.round) == (height, round));
+            all.cloned().collect::<Vec<_>>()
+        };
+        let (prevotes, precommits) = (now(&inner.prevotes), now(&inner.precommits));
+        let proposals = progress.proposer.and_then(|proposer| inner.proposals.get(&proposer).cloned());
+        drop(inner);
+
+        progress.connected.sort_unstable();
+        progress.prevotes = self.voters(prevotes);
+        progress.precommits = self.voters(precommits);
+        let mut proposals = proposals.into_iter().flatten();
+        progress.proposal_seen = proposals
+            .any(|one| at(one.height.0, one.round) == (height, round) && self.is_proposal_signed(&one));
+        progress
+    }
+
+    /// Those who have signed these votes, which come in order of their voters.
+    fn voters(&self, votes: Vec<SignedVote<Context>>) -> Vec<MemberId> {
+        let is_signed = |vote: &SignedVote<Context>| {
+            let key = self.roster.key(vote.voter.0);
+            key.is_some_and(|key| is_vote_signed(&vote.message, self.network, &vote.signature, &key))
+        };
+        let mut voters: Vec<_> = votes.into_iter().filter(is_signed).map(|vote| vote.voter.0).collect();
+        voters.dedup();
+        voters
+    }
+
+    fn is_proposal_signed(&self, proposal: &SignedProposal<Context>) -> bool {
+        let key = self.roster.key(proposal.proposer.0);
+        key.is_some_and(|key| is_proposal_signed(&proposal.message, self.network, &proposal.signature, &key))
     }
 }
 

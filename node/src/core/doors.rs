@@ -40,7 +40,9 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             }
             Command::Standing { reply } => {
                 let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
-                let unsealed = u64::try_from(self.journals.unsealed(self.chain.ledger())).unwrap_or(u64::MAX);
+                // What has lapsed waits for nothing.
+                let unsealed = self.journals.sealable(self.chain.ledger());
+                let unsealed = u64::try_from(unsealed).unwrap_or(u64::MAX);
                 self.answer(reply, Standing { unsealed, missing: self.replicas.missing(view) });
             }
             Command::Find { id, reply } => {

@@ -49,12 +49,9 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     }
 
     fn report(&mut self, now: Now, evidence: Evidence) -> Result<(), CoreError> {
-        let ledger = self.chain.ledger();
-        if evidence.is_known(ledger) || self.reported.0.len() >= REPORTS_MAX {
-            return Ok(());
-        }
-        let hash = evidence.hash();
-        if !self.reported.0.insert(hash) {
+        let (hash, Reported(reported)) = (evidence.hash(), &self.reported);
+        let is_said = reported.contains(&hash) || evidence.is_known(self.chain.ledger());
+        if is_said || reported.len() >= REPORTS_MAX {
             return Ok(());
         }
         tracing::warn!(?evidence, "a member has signed two statements that contradict each other");
@@ -63,7 +60,10 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             return Ok(());
         };
         match self.take(now, entry)? {
-            Admission::New { .. } => self.metrics.entry_accepted(),
+            Admission::New { .. } => {
+                self.reported.0.insert(hash);
+                self.metrics.entry_accepted();
+            }
             admission => tracing::warn!(?admission, "the node's own report is not taken"),
         }
         Ok(())

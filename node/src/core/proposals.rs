@@ -16,10 +16,10 @@ use super::{Core, CoreError};
 use crate::chain::{Moment, Proposed, Verdict};
 use crate::consensus::{Judged, Reply, SyncVerdict};
 use crate::journals::Cuttable;
-use crate::replicas::View;
+use crate::replicas::{View, oldest_of_most};
 
-/// Most proposals that wait for their entries, their time or their height; the oldest goes
-/// first, and comes again by sync if it is decided.
+/// Most proposals that wait for their entries, their time or their height; the oldest
+/// of whoever has most goes first, and comes again by sync if it is decided.
 const UNJUDGED_MAX: usize = 16;
 
 /// How long the engine's question for a block is held while there is nothing to seal; well
@@ -111,7 +111,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
             Ok(entries) => entries,
             Err(missing) => {
                 let view = View { ledger: self.chain.ledger(), journals: &self.journals, now: now.instant };
-                self.replicas.want(proposer, &missing, view);
+                self.replicas.want((block.id(), proposer), &missing, view);
                 self.judge_later(proposal);
                 return Ok(());
             }
@@ -146,7 +146,8 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
 
     fn judge_later(&mut self, proposal: Unjudged) {
         if self.unjudged.len() >= UNJUDGED_MAX {
-            self.unjudged.remove(0);
+            let first = oldest_of_most(self.unjudged.iter().map(|waiting| waiting.proposer));
+            self.unjudged.remove(first);
         }
         self.unjudged.push(proposal);
     }

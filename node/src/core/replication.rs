@@ -4,6 +4,7 @@
 //! answers wait for the sync.
 
 use syngraph_protocol::entry::VerifiedEntry;
+use syngraph_protocol::ids::Height;
 use syngraph_protocol::journal::LinkError;
 
 use super::ports::{Disk, Now, Peers, Voting};
@@ -31,6 +32,7 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
                     Request::Push(entries) => self.pushed(now, entries)?,
                     Request::Holdings(holdings) => {
                         self.replicas.announced(from, &holdings, view);
+                        self.begin_with(holdings.begun);
                         Response::Taken
                     }
                     Request::Want(gaps) => Response::Entries(replicas::answer(&gaps, view)),
@@ -48,15 +50,22 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
         Ok(())
     }
 
+    /// A node has begun a height. If it is the next one, there is something to seal.
+    pub(super) fn begin_with(&mut self, begun: Height) {
+        if Some(begun) == self.chain.next_height() {
+            self.pace.urge();
+        }
+    }
+
     /// Entries that came through another node's door.
-    fn pushed(&mut self, now: Now, entries: Vec<VerifiedEntry>) -> Result<Response, CoreError> {
+    pub(super) fn pushed(&mut self, now: Now, entries: Vec<VerifiedEntry>) -> Result<Response, CoreError> {
         let mut response = Response::Taken;
         for entry in entries {
             let admitted = self.journals.admit(self.chain.ledger(), entry.clone(), Via::Peer, now.instant);
             match self.keep(&entry, admitted)? {
                 Admitted::Busy => response = Response::Later,
-                // Until it has what lies between, this is no promise.
-                Admitted::Refused(_) | Admitted::Parked => response = Response::Later,
+                // Until it has what lies between, or a block covers this branch, it is no promise.
+                Admitted::Refused(_) | Admitted::Parked | Admitted::Fork { .. } => response = Response::Later,
                 _ => {}
             }
         }
@@ -66,7 +75,13 @@ impl<D: Disk, V: Voting, P: Peers> Core<D, V, P> {
     /// Entries that were asked for.
     fn arrived(&mut self, now: Now, arrived: Arrived) -> Result<(), CoreError> {
         for entry in arrived.entries {
-            let admitted = self.journals.stage(self.chain.ledger(), entry.clone(), now.instant);
+            let ledger = self.chain.ledger();
+            // Other branches are kept only as far as a block may cover them.
+            let admitted = if arrived.covered {
+                self.journals.stage(ledger, entry.clone(), now.instant)
+            } else {
+                self.journals.admit(ledger, entry.clone(), Via::Peer, now.instant)
+            };
             self.keep(&entry, admitted)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use syngraph_protocol::crypto::SecretKey;
 use syngraph_protocol::entry::VerifiedEntry;
 use syngraph_protocol::genesis::Genesis;
 use syngraph_protocol::ids::{Height, Seq};
+use syngraph_protocol::journal::NO_ENTRY;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -15,7 +16,7 @@ use super::*;
 use crate::chain::tests::certify;
 use crate::consensus::{Engine, Identity, Settings, Started, Transport, start};
 use crate::gate::{self, Admission, Command, Gate, Held, JournalEnd, NodeInfo};
-use crate::journals::tests::{charter, journal};
+use crate::journals::tests::{charter, entry, journal};
 use crate::replicas::message::{PeerEvent, Request};
 use crate::store::Recovered;
 use crate::store::Store;
@@ -155,6 +156,60 @@ async fn a_proposal_that_is_a_height_early_is_judged_when_its_height_comes() {
     assert!(core.unjudged.is_empty());
 }
 
+#[tokio::test]
+async fn what_could_not_be_reported_is_reported_when_it_is_seen_again() {
+    let mut world = World::new().await;
+    let (entry, other) = (world.entries(1).remove(0), entry(world.core.chain.ledger(), 10, 0, NO_ENTRY, 9));
+    let core = &mut world.core;
+    let own = std::mem::replace(&mut core.own.journal, SecretKey::from_seed(&[99; 32]));
+    let key = own.public();
+    let see = |core: &mut Core<_, _, _>, entry: &VerifiedEntry| {
+        let (reply, _answer) = oneshot::channel();
+        let submit = Command::Submit { entries: vec![entry.clone()], reply };
+        core.handle(now(), Input::Command(submit))
+            .and_then(|()| core.settle(now()))
+            .expect("the store works");
+        core.journals.tip(core.chain.ledger(), &key).map(|tip| tip.next)
+    };
+    see(core, &entry);
+    assert_eq!(see(core, &other), Some(Seq::FIRST), "the node's key is not known");
+    core.own.journal = own;
+    assert_eq!(see(core, &other), Some(Seq::new(1)), "now it is");
+    assert_eq!(see(core, &other), Some(Seq::new(1)), "and it says it once");
+}
+
+fn submit(core: &mut Core<Store, Engine, Nobody>, entry: &VerifiedEntry) {
+    let (reply, _answer) = oneshot::channel();
+    let submit = Command::Submit { entries: vec![entry.clone()], reply };
+    core.handle(now(), Input::Command(submit)).and_then(|()| core.settle(now())).expect("the store works");
+}
+
+fn unsealed(core: &mut Core<Store, Engine, Nobody>) -> u64 {
+    let (reply, mut answer) = oneshot::channel();
+    let asked = core.handle(now(), Input::Command(Command::Standing { reply }));
+    asked.and_then(|()| core.settle(now())).expect("the store works");
+    answer.try_recv().expect("it is answered").unsealed
+}
+
+#[tokio::test]
+async fn what_has_lapsed_waits_for_no_block() {
+    let mut world = World::new().await;
+    let (entry, other) = (world.entries(1).remove(0), entry(world.core.chain.ledger(), 10, 0, NO_ENTRY, 9));
+    let core = &mut world.core;
+    submit(core, &entry);
+    assert_eq!(unsealed(core), 1);
+    submit(core, &other);
+    let own = core.own.journal.public();
+    let report = core.journals.durable_at(&own, Seq::FIRST).expect("the fork is reported").clone();
+    assert_eq!(unsealed(core), 2);
+    let (block, _) = proposed(core.chain.ledger(), &[report]);
+    let certificate = certify(core.chain.ledger(), &block);
+    let (height, block) = (block.header.height, Box::new(block));
+    core.judge(now(), Unjudged { height, round: 0, proposer: ME, block }).expect("the store works");
+    core.decide(now(), &certificate).expect("it is certified");
+    assert_eq!(unsealed(core), 0, "the journal is frozen");
+}
+
 /// A log of votes at height 1 whose only record is no message of the engine.
 const DAMAGED_WAL: &[u8] = b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\
     \x00\x00\x00\x00\x00\x00\x00\x00\x04\x5a\x10\x85\x64vote";
@@ -178,4 +233,16 @@ async fn an_engine_that_halts_ends_the_core_however_busy_the_doors_are() {
     let ended = ends.await.expect("it ends").expect_err("it cannot go on");
     assert_eq!(ended.rule(), "NODE-ENGINE-HALTED");
     drop(dir);
+}
+
+#[tokio::test]
+async fn a_push_is_taken_only_if_it_is_held() {
+    let mut world = World::new().await;
+    let ours = world.entries(1);
+    let fork = crate::journals::tests::entry(world.core.chain.ledger(), 10, 0, ours[0].head().prev, 99);
+    let mut push =
+        |entry: &VerifiedEntry| world.core.pushed(now(), vec![entry.clone()]).expect("the store works");
+    assert!(matches!(push(&ours[0]), Response::Taken));
+    assert!(matches!(push(&fork), Response::Later), "another stands at its place");
+    assert!(matches!(push(&ours[0]), Response::Taken));
 }

@@ -41,7 +41,7 @@ pub(super) struct StallView {
     /// Entries that others hold or propose and that are not here; none if the ledger's
     /// thread is too busy to tell.
     entries_missing: Option<u64>,
-    /// Entries that are held here and that no block covers; none likewise.
+    /// Entries that are held here, that no block covers, and that one may; none likewise.
     entries_unsealed: Option<u64>,
     /// The same in words.
     reason: String,

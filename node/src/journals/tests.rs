@@ -318,6 +318,7 @@ fn a_forked_journal_is_cut_only_as_far_as_a_quorum_holds() {
     let [theirs, _] = other_branch(&ledger, 10);
     assert_eq!(admit(&mut journals, &ledger, theirs), Admitted::Fork { other: ours[0].id() });
     assert!(all_durable(&journals, &ledger).is_empty(), "nobody knows which branch others hold");
+    assert!(!journals.goes_on(&ledger, &key(10).public()), "nor is more of it asked for");
     let mut replicated = Replicated::default();
     replicated.reached(key(10).public(), Seq::new(1), Instant::now());
     let cuttable = Cuttable { ledger: &ledger, replicated: &replicated };
@@ -412,6 +413,8 @@ fn what_a_block_covers_is_taken_although_its_member_has_no_room() {
     assert_eq!(journals.stage(&ledger, other.clone(), now), Admitted::New);
     journals.synced();
     assert!(journals.under(&ledger, &end_of(&[other])).is_ok(), "else no block could free the room");
+    assert!(journals.is_full(&ledger, &key(13).public()), "it is not asked for otherwise");
+    assert!(!journals.is_full(&ledger, &key(20).public()));
 }
 
 #[test]

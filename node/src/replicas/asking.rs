@@ -3,21 +3,23 @@
 //! *Invariants.* A gap is asked for once at a time and only after a moment, since whoever
 //! took the entries is probably sending them. A proposal's entries are asked of its
 //! proposer first, then of another node every [`HEDGE`], so that nobody's silence stops it.
+//! What was brought is asked for again only if it was of use, or after a rest, of another
+//! node first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use syngraph_protocol::block::CutPoint;
-use syngraph_protocol::ids::{MemberId, PublicKey, Seq};
+use syngraph_protocol::ids::{BlockId, MemberId, PublicKey, Seq};
 
 use super::message::{Gap, POINTS_MAX, Ticket};
-use super::{PATIENCE, Peer, View};
+use super::{PATIENCE, Peer, REST, View, oldest_of_most};
 
 /// How long one node may keep a proposal's entries to itself before another is asked too.
 const HEDGE: Duration = Duration::from_millis(300);
 
-/// How long a gap rests after a node failed to fill it.
-const REST: Duration = Duration::from_millis(500);
+/// How long a node may take to fill a gap before another is asked.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// Most proposals whose entries are asked for.
 const PROPOSALS_MAX: usize = 16;
@@ -35,6 +37,8 @@ pub(super) struct Asking {
     forks: BTreeSet<PublicKey>,
     /// Journals whose run is asked for from its sealed end.
     diverged: BTreeSet<PublicKey>,
+    /// Nodes that filled no gap when they were last asked to.
+    unhelpful: BTreeSet<MemberId>,
 }
 
 /// A request to be made.
@@ -51,16 +55,18 @@ pub(super) struct Want {
 struct Missing {
     /// When to ask for it.
     due: Instant,
-    /// Where the journal ended here when that was set.
-    next: Seq,
-    asked: bool,
-    /// The last that did not fill it.
+    /// Until when whoever was asked may take.
+    asked: Option<Instant>,
+    /// The last that was asked.
     tried: Option<MemberId>,
+    /// Whether it brought something, which is yet to prove of use.
+    fed: bool,
 }
 
 /// A proposal whose entries are lacking.
 #[derive(Debug)]
 struct Wanted {
+    block: BlockId,
     proposer: MemberId,
     missing: Vec<CutPoint>,
     due: Instant,
@@ -83,23 +89,28 @@ impl Asking {
         let other = here.is_some_and(|entry| entry.id() != point.entry);
         if ahead || other && self.forks.insert(journal) {
             let due = view.now + PATIENCE;
-            let next = view.next(&journal);
-            self.gaps.entry(journal).or_insert(Missing { due, next, asked: false, tried: None });
+            self.gaps.entry(journal).or_insert(Missing { due, asked: None, tried: None, fed: false });
         }
     }
 
     /// A proposal cannot be judged for want of these.
-    pub(super) fn want(&mut self, proposer: MemberId, missing: &[CutPoint], view: View<'_>) {
-        if let Some(known) = self.proposals.iter_mut().find(|wanted| wanted.proposer == proposer) {
-            if known.missing != missing {
-                *known = Wanted { missing: missing.to_vec(), ..Wanted::new(proposer, view.now) };
-            }
+    pub(super) fn want(
+        &mut self,
+        (block, proposer): (BlockId, MemberId),
+        missing: &[CutPoint],
+        view: View<'_>,
+    ) {
+        if let Some(known) = self.proposals.iter_mut().find(|wanted| wanted.block == block) {
+            missing.clone_into(&mut known.missing);
             return;
         }
         if self.proposals.len() >= PROPOSALS_MAX {
-            self.proposals.remove(0);
+            let first = oldest_of_most(self.proposals.iter().map(|wanted| wanted.proposer));
+            self.proposals.remove(first);
         }
-        self.proposals.push(Wanted { missing: missing.to_vec(), ..Wanted::new(proposer, view.now) });
+        let due = view.now + PATIENCE / 6;
+        let missing = missing.to_vec();
+        self.proposals.push(Wanted { block, proposer, missing, due, tried: BTreeSet::new() });
     }
 
     /// A block was decided: what was proposed for its height is of no interest any more.
@@ -112,14 +123,29 @@ impl Asking {
         self.diverged.insert(journal);
     }
 
-    pub(super) fn answered(&mut self, ticket: Ticket, failed: bool, now: Instant) {
+    /// A node has answered, or never will; whether it brought anything.
+    pub(super) fn answered(&mut self, ticket: Ticket, brought: bool, now: Instant) {
         let Some(Under { to, journals }) = self.under_way.remove(&ticket) else { return };
+        if !journals.is_empty() && !brought {
+            self.unhelpful.insert(to);
+        }
         for journal in journals {
-            let Some(missing) = self.gaps.get_mut(&journal) else { continue };
-            missing.asked = false;
-            missing.tried = Some(to);
-            // What has come is looked at before this is due.
-            missing.due = if failed { now + REST } else { now };
+            let Some(missing) = self.gaps.get_mut(&journal).filter(|gap| gap.tried == Some(to)) else {
+                continue;
+            };
+            (missing.asked, missing.fed, missing.due) = (None, brought, now + REST);
+        }
+    }
+
+    /// A journal's run has grown. If that filled a part of its gap as asked, the next part is
+    /// due; else somebody is sending it, and it is left alone for another moment.
+    pub(super) fn grown(&mut self, journal: &PublicKey, now: Instant) {
+        let Some(missing) = self.gaps.get_mut(journal) else { return };
+        if std::mem::take(&mut missing.fed) {
+            missing.due = now;
+            missing.tried.map(|helpful| self.unhelpful.remove(&helpful));
+        } else if missing.asked.is_none() {
+            missing.due = missing.due.max(now + PATIENCE);
         }
     }
 
@@ -155,16 +181,23 @@ impl Asking {
         let mut asks = Vec::new();
         for wanted in self.proposals.iter_mut().filter(|wanted| wanted.due <= view.now) {
             wanted.due = view.now + HEDGE;
+            // What has come meanwhile waits to be judged.
+            let sealed = |point: &CutPoint| view.sealed(&point.journal);
+            wanted.missing.retain(|point| view.journals.part(sealed(point), point).is_none());
+            if wanted.missing.is_empty() {
+                continue;
+            }
             if let Some(to) = wanted.next(peers) {
                 let gaps = wanted.missing.iter().take(POINTS_MAX).map(|point| Gap {
                     journal: point.journal,
-                    from: view.sealed(&point.journal),
+                    from: sealed(point),
                     to: point.seq,
                     last: point.entry,
                 });
                 asks.push(Want { to, gaps: gaps.collect(), journals: Vec::new() });
             }
         }
+        self.proposals.retain(|wanted| !wanted.missing.is_empty());
         asks
     }
 
@@ -172,23 +205,29 @@ impl Asking {
         let mut asks: BTreeMap<MemberId, Vec<Gap>> = BTreeMap::new();
         let mut filled = Vec::new();
         for (journal, missing) in &mut self.gaps {
-            if missing.asked || missing.due > view.now || missing.is_coming(view.next(journal), view.now) {
+            if missing.wake_at() > view.now {
                 continue;
             }
-            let Some((to, point)) = holder(peers, journal, missing.tried, view) else {
+            // Whoever was asked took too long, or brought what did not help.
+            if missing.asked.take().is_some() || std::mem::take(&mut missing.fed) {
+                self.unhelpful.extend(missing.tried);
+            }
+            let holder = holder(peers, journal, (missing.tried, &self.unhelpful), view);
+            let Some((to, point)) = holder.filter(|_| view.journals.goes_on(view.ledger, journal)) else {
                 filled.push(*journal);
                 continue;
             };
             let busy = self.under_way.values().filter(|under| under.to == to).count();
             let gaps = asks.entry(to).or_default();
-            if gaps.len() >= POINTS_MAX || busy >= WANTS_MAX {
+            let full = view.journals.is_full(view.ledger, journal);
+            if full || gaps.len() >= POINTS_MAX || busy >= WANTS_MAX {
                 missing.due = view.now + REST;
                 continue;
             }
             let whole = self.diverged.remove(journal) || point.seq < view.next(journal);
             let from = if whole { view.sealed(journal) } else { view.next(journal) };
             gaps.push(Gap { journal: *journal, from, to: point.seq, last: point.entry });
-            (missing.asked, missing.tried) = (true, Some(to));
+            (missing.asked, missing.tried) = (Some(view.now + OVERDUE), Some(to));
         }
         for journal in filled {
             self.gaps.remove(&journal);
@@ -202,28 +241,18 @@ impl Asking {
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        let gaps = self.gaps.values().filter(|missing| !missing.asked).map(|missing| missing.due);
+        let gaps = self.gaps.values().map(Missing::wake_at);
         gaps.chain(self.proposals.iter().map(|wanted| wanted.due)).min()
     }
 }
 
 impl Missing {
-    /// Whether entries have come meanwhile: then somebody is sending them, and it is left
-    /// alone for another moment.
-    fn is_coming(&mut self, next: Seq, now: Instant) -> bool {
-        let comes = next > self.next;
-        if comes {
-            (self.next, self.due) = (next, now + PATIENCE);
-        }
-        comes
+    fn wake_at(&self) -> Instant {
+        self.asked.unwrap_or(self.due)
     }
 }
 
 impl Wanted {
-    fn new(proposer: MemberId, now: Instant) -> Self {
-        Self { proposer, missing: Vec::new(), due: now + PATIENCE / 6, tried: BTreeSet::new() }
-    }
-
     /// The proposer, then those who hold some of it, then anybody; again from the start.
     fn next(&mut self, peers: &BTreeMap<MemberId, Peer>) -> Option<MemberId> {
         if peers.keys().all(|member| self.tried.contains(member)) {
@@ -240,12 +269,12 @@ impl Wanted {
     }
 }
 
-/// A node that holds more of a journal, or another branch; another than the last that did
-/// not give it.
+/// A node that holds more of a journal, or another branch: one that was of help, and another
+/// than was tried last, before others.
 fn holder(
     peers: &BTreeMap<MemberId, Peer>,
     journal: &PublicKey,
-    tried: Option<MemberId>,
+    (tried, unhelpful): (Option<MemberId>, &BTreeSet<MemberId>),
     view: View<'_>,
 ) -> Option<(MemberId, CutPoint)> {
     let next: Seq = view.next(journal);
@@ -257,5 +286,5 @@ fn holder(
         let point = peer.held.get(journal).filter(|point| more(point))?;
         Some((*member, *point))
     });
-    able.max_by_key(|(member, point)| (Some(*member) != tried, point.seq))
+    able.max_by_key(|(member, point)| (!unhelpful.contains(member), Some(*member) != tried, point.seq))
 }

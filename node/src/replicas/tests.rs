@@ -200,7 +200,7 @@ fn a_proposals_entries_are_asked_of_its_proposer_and_then_of_everybody() {
     let head = entries[1].head();
     let missing = [CutPoint { journal: head.journal, seq: head.seq, entry: entries[1].id() }];
     let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
-    world.replicas.want(member(2), &missing, view);
+    world.replicas.want((BlockId::from_bytes([7; 32]), member(2)), &missing, view);
     let mut asked = Vec::new();
     for _ in 0..3 {
         world.now = world.replicas.wake_at(world.view()).expect("to ask").max(world.now);
@@ -252,4 +252,236 @@ fn gaps_are_answered_from_what_is_held_and_no_further() {
     world.journals.sealed(&executed.ledger, &executed.block.cut, world.now);
     let view = View { ledger: &executed.ledger, journals: &world.journals, now: world.now };
     assert!(answer(&[gap(0, &entries[2])], view).is_empty(), "whoever lacks sealed entries needs the log");
+}
+
+#[test]
+fn another_branch_is_given_from_where_it_is_asked_for() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 4);
+    world.hold(&entries, true);
+    let fork = entry(&world.ledger, 10, 2, entries[1].id(), 99);
+    let gap = |from: u64| {
+        vec![Gap { journal: fork.head().journal, from: Seq::new(from), to: Seq::new(2), last: fork.id() }]
+    };
+    let ids = |world: &World, from| {
+        answer(&gap(from), world.view()).iter().map(VerifiedEntry::id).collect::<Vec<_>>()
+    };
+    assert!(ids(&world, 0).is_empty(), "it is not held");
+    world.journals.stage(&world.ledger, fork.clone(), world.now);
+    assert!(ids(&world, 0).is_empty(), "it is not durable");
+    world.journals.synced();
+    assert_eq!(ids(&world, 0), [entries[0].id(), entries[1].id(), fork.id()]);
+    assert_eq!(ids(&world, 2), [fork.id()]);
+}
+
+#[test]
+fn a_long_run_that_is_asked_for_many_times_over_is_not_walked_each_time() {
+    let mut world = World::new();
+    let mut entries = journal(&world.ledger, 10, 255);
+    for number in 255..2_000 {
+        let prev = entries.last().expect("some").id();
+        entries.push(entry(&world.ledger, 10, number, prev, u8::try_from(number % 256).expect("a byte")));
+    }
+    world.hold(&entries, false);
+    let last = entries.last().expect("some");
+    let point = CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() };
+    let mut part = world.journals.part(Seq::FIRST, &point).expect("it is held");
+    assert_eq!(part.next().map(VerifiedEntry::id), Some(entries[0].id()), "the oldest first");
+    assert_eq!(part.count(), entries.len() - 1);
+    let gap = Gap { journal: point.journal, from: point.seq, to: point.seq, last: point.entry };
+    assert_eq!(answer(&vec![gap; POINTS_MAX], world.view()).len(), POINTS_MAX);
+}
+
+/// A node that asks member 1 for the gap before the end of this journal, and its request.
+fn asking(entries: &[VerifiedEntry]) -> (World, Ask) {
+    let mut world = World::new();
+    world.announced(1, entries.last().expect("some"));
+    world.now = world.replicas.wake_at(world.view()).expect("to ask");
+    let mut asks = world.flush().into_iter();
+    let ask = asks.find(|ask| matches!(ask.request, Request::Want(_))).expect("asked");
+    (world, ask)
+}
+
+#[test]
+fn whoever_brings_nothing_is_not_asked_again_at_once_and_another_before_it() {
+    let entries = journal(&four(), 20, 3);
+    for useless in [Vec::new(), journal(&four(), 10, 1)] {
+        let (mut world, ask) = asking(&entries);
+        assert!(world.answer(&ask, Some(Response::Entries(useless))).is_none(), "nothing that was asked for");
+        assert!(wants(&world.flush()).is_empty(), "else the two would do nothing else");
+        world.announced(2, &entries[0]);
+        world.now = world.replicas.wake_at(world.view()).expect("to ask");
+        assert_eq!(wants(&world.flush()).first().map(|(to, _)| *to), Some(2), "although 1 claims more");
+    }
+}
+
+#[test]
+fn the_next_part_of_a_gap_is_asked_for_as_soon_as_one_has_come() {
+    let entries = journal(&four(), 20, 3);
+    let (mut world, ask) = asking(&entries);
+    let arrived = world.answer(&ask, Some(Response::Entries(entries[..1].to_vec()))).expect("entries");
+    assert!(!arrived.covered);
+    world.hold(&arrived.entries, false);
+    let wanted = wants(&world.flush());
+    assert_eq!(wanted.first().map(|(to, gaps)| (*to, gaps[0].from)), Some((1, Seq::new(1))));
+}
+
+#[test]
+fn whoever_keeps_a_gap_waiting_gives_way_to_another() {
+    let entries = journal(&four(), 20, 3);
+    let (mut world, _) = asking(&entries);
+    world.announced(2, &entries[1]);
+    assert!(wants(&world.flush()).is_empty());
+    world.now = world.replicas.wake_at(world.view()).expect("to ask another");
+    assert_eq!(wants(&world.flush()).first().map(|(to, _)| *to), Some(2));
+}
+
+#[test]
+fn a_proposals_entries_are_asked_for_until_they_are_here_whatever_else_is_proposed() {
+    let mut world = World::new();
+    let (first, second) = (journal(&world.ledger, 20, 2), journal(&world.ledger, 30, 1));
+    let point = |entries: &[VerifiedEntry]| {
+        let last = entries.last().expect("some");
+        [CutPoint { journal: last.head().journal, seq: last.head().seq, entry: last.id() }]
+    };
+    let blocks =
+        [(BlockId::from_bytes([7; 32]), point(&first)), (BlockId::from_bytes([8; 32]), point(&second))];
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        // Judged again and again, as entries come through the doors.
+        for (block, missing) in &blocks {
+            let view = View { ledger: &world.ledger, journals: &world.journals, now: world.now };
+            world.replicas.want((*block, member(2)), missing, view);
+        }
+        asked.extend(wants(&world.flush()).into_iter().flat_map(|(_, gaps)| gaps).map(|gap| gap.journal));
+        world.now += Duration::from_millis(10);
+    }
+    assert_eq!(asked, [first[0].head().journal, second[0].head().journal]);
+    world.hold(&[first, second].concat(), false);
+    world.now += Duration::from_secs(10);
+    assert!(wants(&world.flush()).is_empty(), "all is here");
+}
+
+#[test]
+fn what_was_not_heard_is_said_again_after_a_rest() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 10, 1);
+    world.hold(&entries, false);
+    let told = |asks: &[Ask]| {
+        let points = |ask: &Ask| match &ask.request {
+            Request::Holdings(holdings) => Some((ask.to.get(), holdings.points.len())),
+            _ => None,
+        };
+        asks.iter().filter_map(points).collect::<Vec<_>>()
+    };
+    let asks = world.flush();
+    assert_eq!(told(&asks), [(1, 1), (2, 1), (3, 1)]);
+    for (ask, answer) in asks.iter().zip([None, Some(Response::Later), Some(Response::Taken)]) {
+        world.answer(ask, answer);
+    }
+    assert!(told(&world.flush()).is_empty(), "not at once");
+    world.now = world.replicas.wake_at(world.view()).expect("to say it again");
+    assert_eq!(told(&world.flush()), [(1, 1), (2, 1)]);
+    assert_eq!(world.replicas.wake_at(world.view()), None);
+}
+
+#[test]
+fn one_proposer_keeps_out_only_itself() {
+    let order = |proposers: &[u32]| oldest_of_most(proposers.iter().copied().map(member));
+    assert_eq!(order(&[1, 2, 2, 3]), 1);
+    assert_eq!(order(&[1, 2, 3]), 0);
+    assert_eq!(order(&[1, 2, 1, 2]), 0);
+}
+
+impl World {
+    fn far(&mut self, from: u32, height: u64, log_size: u64) {
+        let height = Height::new(height);
+        let holdings = Holdings { height, log_size, begun: height, points: Vec::new() };
+        let view = View { ledger: &self.ledger, journals: &self.journals, now: self.now };
+        self.replicas.announced(member(from), &holdings, view);
+    }
+
+    /// Whom it asks for the log, and from where, up to this time from now.
+    fn log_ask(&mut self, within: Duration) -> Option<(u32, u64, Ask)> {
+        let end = self.now + within;
+        loop {
+            let log = |ask: Ask| match ask.request {
+                Request::Log { from } => Some((ask.to.get(), from, ask)),
+                _ => None,
+            };
+            if let Some(found) = self.flush().into_iter().find_map(log) {
+                return Some(found);
+            }
+            self.now = self.replicas.wake_at(self.view()).filter(|at| *at <= end)?.max(self.now);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_no_block_follows_is_asked_of_another_node() {
+    let mut world = World::new();
+    world.far(1, u64::MAX, u64::MAX);
+    world.far(2, 5, 7);
+    let junk = journal(&world.ledger, 20, 1);
+    let (mut asked, mut drops) = (1, 0);
+    while asked == 1 && drops < 100 {
+        let (to, _, ask) = world.log_ask(Duration::from_secs(10)).expect("it is behind");
+        asked = to;
+        if to == 1 {
+            world.answer(&ask, Some(Response::Entries(junk.clone())));
+            world.now += Duration::from_millis(100);
+            drops += 1;
+        }
+    }
+    assert_eq!(asked, 2, "one that brings a log of its own making in drops is left");
+}
+
+#[test]
+fn silence_of_one_that_claims_more_keeps_nobody_from_asking_the_others() {
+    let mut world = World::new();
+    world.far(1, u64::MAX, u64::MAX);
+    let silent = world.log_ask(Duration::from_secs(1)).expect("it is behind");
+    assert_eq!(silent.0, 1);
+    world.far(2, 5, 7);
+    let (to, from, ask) = world.log_ask(Duration::from_secs(30)).expect("of another");
+    assert_eq!((to, from), (2, 0));
+    world.answer(&ask, Some(Response::Entries(journal(&world.ledger, 20, 7))));
+    // That is all there is; the silent one is asked for more, but nobody waits for it.
+    let again = world.log_ask(Duration::from_secs(1)).expect("of the one that claims more");
+    assert_eq!((again.0, again.1), (1, 7));
+    world.far(2, 6, 9);
+    let (to, from, _) = world.log_ask(Duration::from_secs(1)).expect("at once");
+    assert_eq!((to, from), (2, 7));
+    assert!(world.answer(&silent.2, None).is_none() && world.answer(&again.2, None).is_none());
+    assert!(world.log_ask(Duration::from_secs(1)).is_none(), "one request at a time");
+}
+
+#[test]
+fn what_others_hold_counts_although_they_are_always_ahead() {
+    let mut world = World::new();
+    let entries = journal(&world.ledger, 20, 6);
+    for (here, there) in entries.iter().zip(&entries[1..]) {
+        world.announced(1, there);
+        world.announced(2, there);
+        world.hold(std::slice::from_ref(here), false);
+    }
+    assert_eq!(world.quorum(&entries[0]), Some(5), "each was announced before it was here");
+}
+
+#[test]
+fn what_a_quorum_held_of_another_branch_says_nothing_of_the_sealed_one() {
+    let mut world = World::new();
+    let ours = journal(&world.ledger, 10, 3);
+    world.hold(&ours, true);
+    (1..4).for_each(|peer| world.announced(peer, &ours[2]));
+    assert_eq!(world.quorum(&ours[0]), Some(3));
+    let theirs = entry(&world.ledger, 10, 0, syngraph_protocol::journal::NO_ENTRY, 99);
+    world.journals.stage(&world.ledger, theirs.clone(), world.now);
+    world.journals.synced();
+    let plan = Plan { time: world.ledger.time().plus_ms(1), built_by: member(0) };
+    let executed = world.ledger.execute(&plan, vec![theirs]).expect("a block");
+    let overtaken = world.journals.sealed(&executed.ledger, &executed.block.cut, world.now);
+    world.ledger = executed.ledger;
+    overtaken.iter().for_each(|journal| world.replicas.overtaken(journal));
+    assert_eq!(world.quorum(&ours[0]), None);
 }

@@ -128,6 +128,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let header = &executed.block.header;
         self.unsealed.cover(&executed.block.cut);
+        self.unsealed.lapse(&executed.ledger);
         let rows = Rows::block(executed, location, locations);
         // A crash in here leaves all rows of this block or none, and the mark says which. A
         // crash later may lose the rows of all blocks since the last flush, newest first.

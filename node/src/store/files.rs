@@ -11,7 +11,20 @@ use super::error::{Context, StoreError};
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).context("sync directory", dir)
+    File::open(dir).and_then(|dir| dir.sync_all()).context("sync directory", dir)?;
+    #[cfg(test)]
+    tests::note(dir);
+    Ok(())
+}
+
+/// Makes a file durable that an earlier run of the node has written. It may have been
+/// killed between a write and its sync: what this run reads can be in memory only, and a
+/// power cut would take it back from under what is built on it.
+pub(super) fn sync_found(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_all().context("sync", path)?;
+    #[cfg(test)]
+    tests::note(path);
+    Ok(())
 }
 
 /// Creates a directory if there is none, durably.
@@ -35,3 +48,24 @@ pub(super) fn create_file(dir: &Path, name: &str, content: &[u8]) -> Result<(), 
 
 /// How the names of files end that [`create_file`] has not finished.
 pub(super) const DRAFT_SUFFIX: &str = ".draft";
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(path: &Path) {
+        SYNCED.with_borrow_mut(|synced| synced.push(path.to_path_buf()));
+    }
+
+    /// The directories and found files that this thread has synced since the last call.
+    pub(crate) fn take_synced() -> Vec<PathBuf> {
+        SYNCED.take()
+    }
+}

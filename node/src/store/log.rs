@@ -147,7 +147,8 @@ impl FoundLog {
         }
     }
 
-    /// Cuts the torn tail and goes on from there.
+    /// Cuts the torn tail and goes on from there. What is left is durable when this returns,
+    /// whatever the run before had synced.
     ///
     /// # Errors
     /// `STORE-IO`.
@@ -158,6 +159,8 @@ impl FoundLog {
                 if end < file_bytes {
                     cut(&segment, end, file_bytes)?;
                 }
+                files::sync_found(&segment.file, &segment.path)?;
+                files::sync_dir(&reader.dir)?;
                 (segment, end, number.saturating_add(records))
             }
             unborn => {
@@ -200,7 +203,7 @@ fn inspect(reader: &LogReader, number: u64) -> Result<Found, StoreError> {
 fn cut(segment: &Segment, end: u64, file_bytes: u64) -> Result<(), StoreError> {
     let lost = file_bytes.saturating_sub(end);
     tracing::warn!(file = %segment.path.display(), offset = end, bytes = lost, "cutting a torn tail");
-    segment.file.set_len(end).and_then(|()| segment.file.sync_all()).context("cut", &segment.path)
+    segment.file.set_len(end).context("cut", &segment.path)
 }
 
 /// The writer of a log.

@@ -6,7 +6,8 @@
 //!    Otherwise it is discarded and begun again from genesis.
 //! 3. If `state/` has seen more of a log than there is now, the log has lost acknowledged
 //!    bytes: that ends the start too.
-//! 4. Torn tails are cut.
+//! 4. Torn tails are cut, and what is left is synced: whoever was killed between a write and
+//!    its sync has left it in memory only.
 //! 5. The blocks above the state are replayed, certificates, entries and roots verified, with
 //!    the code that an auditor uses.
 //! 6. What is left of the entries is pending; what is left in `undecided/` is undecided.
@@ -31,7 +32,7 @@ use super::log::{FoundLog, Location, Log, LogConfig, LogReader, Position, Scan};
 use super::reader::{BLOCK_RECORD_BYTES_MAX, BlockRecord, Reader, StoreTip, decode_block, read_block};
 use super::state::{LogEnds, Mark, Owner, Rows, State};
 use super::undecided::{Kept, Undecided};
-use super::unsealed::{EntryKey, Unsealed, key_of, keys_up_to};
+use super::unsealed::{EntryKey, Unsealed, key_of, keys_up_to, lapsed_from};
 use super::{Store, files};
 
 /// How many entries are verified together.
@@ -75,6 +76,9 @@ impl Store {
         let tip = tip_of(&ledger);
         tracing::info!(from = %tip.height, to = %blocks_tip, resumed, "replaying decided blocks");
         let (undecided, undecided_blocks) = Undecided::open(&dir.join("undecided"), blocks_tip)?;
+        // The names of all of these: the run that made them may have been killed before it
+        // had synced them.
+        files::sync_dir(dir)?;
         let reader = Reader::new(entries.reader(), blocks.reader(), state.reader(), tip);
         let mut store = Self {
             dir: dir.to_path_buf(),
@@ -345,10 +349,15 @@ impl Arrivals {
         }
     }
 
-    /// Everything that no block covers, in order of arrival.
+    /// Everything that no block covers and one may, in order of arrival.
     fn rest(mut self, ledger: &Ledger, unsealed: &mut Unsealed) -> Result<Vec<VerifiedEntry>, StoreError> {
         while self.pull(ledger, unsealed)? {}
+        unsealed.lapse(ledger);
         let mut rest: Vec<_> = self.waiting.into_values().collect();
+        rest.retain(|(_, entry)| {
+            let end = lapsed_from(ledger, &entry.head().journal);
+            end.is_none_or(|end| entry.head().seq < end)
+        });
         rest.sort_unstable_by_key(|(location, _)| *location);
         Ok(rest.into_iter().map(|(_, entry)| entry).collect())
     }

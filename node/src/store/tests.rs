@@ -7,8 +7,10 @@ use syngraph_protocol::codec;
 use syngraph_protocol::entry::{Body, Deed};
 use syngraph_protocol::genesis::Genesis;
 use syngraph_protocol::ids::{EntryId, Hash, Height};
+use syngraph_protocol::ledger::equivocation::{Evidence, ReportEquivocation};
 use syngraph_protocol::ledger::{Executed, Ledger};
 
+use super::files::tests::take_synced;
 use super::log::{FoundLog, LogConfig};
 use super::reader::{BLOCK_RECORD_BYTES_MAX, BlockRecord};
 use super::testing::{World, an_asset, certify, copy, copy_into, genesis, idem, sign_at};
@@ -120,6 +122,29 @@ fn a_killed_node_goes_on_where_it_stopped() {
     assert_eq!(ids(&recovered.pending), ids(&pending), "acknowledged entries, in order of arrival");
     drop(store);
     must_give(crashed.path(), &world.genesis, &world.history);
+}
+
+#[test]
+fn what_a_killed_node_left_unsynced_is_synced_before_it_counts() {
+    let mut world = World::new();
+    let sealed = world.any_entry();
+    world.seal(vec![sealed]);
+    let pending = world.any_entry();
+    world.store.append_entry(&pending).expect("a sound store");
+    let executed = world.execute(vec![pending]);
+    assert!(world.store.keep_undecided(&executed.block, None).expect("a sound store"));
+    world.store.sync().expect("a sound store");
+    let (killed, World { genesis, .. }) = (world.crash(), world);
+    take_synced();
+    let (store, recovered) = open(killed.path(), &genesis).expect("a sound directory");
+    assert_eq!((recovered.pending.len(), recovered.undecided.len()), (1, 1));
+    let synced = take_synced();
+    let dirs = ["", "entries", "blocks", "undecided", "state"].map(|name| killed.path().join(name));
+    let files = ["entries", "blocks"].map(|log| only_segment(killed.path(), log));
+    for path in dirs.iter().chain(&files) {
+        assert!(synced.contains(path), "{}", path.display());
+    }
+    drop(store);
 }
 
 #[test]
@@ -381,6 +406,34 @@ fn the_other_branch_of_a_fork_is_not_pending() {
     let (_, recovered) = open(dir.path(), &genesis).expect("opens");
     assert!(recovered.pending.is_empty() && recovered.rebuilt);
     assert_eq!(recovered.ledger.block_id(), history[0].block.id());
+}
+
+#[test]
+fn what_has_lapsed_does_not_hold_up_a_restart() {
+    let mut world = World::new();
+    let tip = world.ledger.journal_tip(&testing::root(2).public());
+    let body = |number| Body::Deed { idem: idem(number), deed: Deed::RegisterAsset(an_asset("Fork")) };
+    let [one, other] = [998, 999].map(|number| sign_at(&world.ledger, 2, tip, body(number)));
+    for entry in [&one, &other] {
+        world.store.append_entry(entry).expect("a sound store");
+    }
+    let evidence = Evidence::entries(one.signed_head(), other.signed_head()).expect("they contradict");
+    let report = world.deed(1, Deed::ReportEquivocation(ReportEquivocation { evidence }));
+    assert!(world.store.unsealed.first().is_some_and(|first| first < world.store.entries.end()));
+    world.seal(vec![report]);
+    assert_eq!(world.store.unsealed.first(), None, "neither branch is ever sealed");
+    let (_, recovered) = open(world.crash().path(), &world.genesis).expect("opens");
+    assert_eq!(recovered.pending.len(), 0);
+    let (dir, genesis, ..) = world.close();
+    let (store, recovered) = open(dir.path(), &genesis).expect("opens");
+    assert_eq!((recovered.pending.len(), recovered.rebuilt), (0, false));
+    assert_eq!(store.unsealed.first(), None);
+    drop(store);
+    // Nor when the state has to be built again, with both branches read before the block.
+    fs::remove_dir_all(dir.path().join("state")).expect("removed");
+    let (store, recovered) = open(dir.path(), &genesis).expect("opens");
+    assert_eq!((recovered.pending.len(), recovered.rebuilt), (0, true));
+    assert_eq!(store.unsealed.first(), None);
 }
 
 #[test]

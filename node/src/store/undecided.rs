@@ -60,6 +60,8 @@ impl Undecided {
             }
         }
         undecided.prune(decided)?;
+        // A run that was killed may have named a file without syncing its name.
+        files::sync_dir(dir)?;
         let blocks = undecided.known.iter().map(|&name| Ok((undecided.read(name)?, name.2)));
         let blocks = blocks.collect::<Result<_, _>>()?;
         Ok((undecided, blocks))

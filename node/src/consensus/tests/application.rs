@@ -1,6 +1,8 @@
 //! The least application.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syngraph_protocol::block::{Block, NO_BLOCK};
 use syngraph_protocol::certificate::{Certificate, MemberSet};
@@ -28,6 +30,8 @@ pub(in crate::consensus) struct Application {
     pub(super) is_lazy: bool,
     pub(super) held: Option<Reply<Start>>,
     pub(super) evidence: Vec<Evidence>,
+    /// How many pieces of it have been found; may be shared.
+    pub(super) found: Arc<AtomicUsize>,
     /// The time of the blocks it builds, in milliseconds.
     pub(super) block_time: i64,
     /// Rounds that began without an earlier one of the height deciding.
@@ -55,6 +59,7 @@ impl Application {
             is_lazy: false,
             held: None,
             evidence: Vec::new(),
+            found: Arc::default(),
             block_time: 0,
             failed_rounds: 0,
             decided,
@@ -123,6 +128,7 @@ impl Application {
                 reply.send(());
             }
             Event::Finalized { evidence, reply } => {
+                self.found.fetch_add(evidence.len(), Ordering::Relaxed);
                 self.evidence.extend(evidence);
                 self.begin(reply);
             }

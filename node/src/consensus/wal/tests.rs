@@ -94,13 +94,13 @@ fn what_no_crash_explains_is_damage() {
     }
 }
 
-/// The log of an engine that has run, and the place of its last record.
+/// The log of an engine that has proposed and voted, one of four, and the place of its last record.
 async fn real_log() -> (Vec<u8>, Range<usize>) {
-    let mut cluster = crate::consensus::tests::Cluster::new(1, 1);
-    cluster.start(0, None).await;
-    cluster.decide([0], 2).await;
-    let path = cluster.settings(0).wal;
-    cluster.stop(0).await;
+    let mut cluster = crate::consensus::tests::Cluster::new(4, 4);
+    cluster.start(1, None).await;
+    cluster.until(1, |progress| !progress.prevotes.is_empty()).await;
+    let path = cluster.settings(1).wal;
+    cluster.stop(1).await;
     let bytes = fs::read(path).expect("a log");
     let (mut at, mut last) = (HEADER_BYTES, 0);
     while let Some(len) = record(&bytes[at..]) {
