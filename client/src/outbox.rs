@@ -275,6 +275,14 @@ impl Outbox {
         })
     }
 
+    /// The first number of the journal that no node is known to have accepted, of what
+    /// waits.
+    #[must_use]
+    pub fn first_unaccepted(&self) -> Option<Seq> {
+        let item = self.state.items.values().find(|item| !item.is_accepted)?;
+        item.signed.as_ref().map(|signed| signed.head.seq)
+    }
+
     /// Everything that was signed and still waits.
     pub fn signed(&self) -> impl Iterator<Item = u64> {
         self.state.signed().map(|(number, _)| number)

@@ -1,6 +1,8 @@
 //! The sender against a node in this process that does what nodes and networks do at
 //! their worst: drops connections before and after its work, is busy, refuses.
 
+mod lost;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,7 @@
 //! Telling those who wait how far their entries have come, and letting go of what is told.
 //!
-//! *Invariant.* An entry whose outcome somebody waits for stays in the outbox until it was
-//! told.
+//! *Invariant.* An entry stays in the outbox until a node has acknowledged it and whoever
+//! waits for its outcome was told.
 
 use std::time::Duration;
 
@@ -40,8 +40,10 @@ impl Sender {
             below = self.tell_lapsed(end, below);
         }
         let untold = self.outbox.unsealed().find(|place| self.is_awaited(place));
-        if let Some(untold) = untold {
-            below = below.min(untold.seq);
+        // What is being sent may be sealed before its acknowledgement is here, or without it:
+        // it stays until a node has acknowledged it, and whoever waits was told.
+        for kept in untold.map(|place| place.seq).into_iter().chain(self.outbox.first_unaccepted()) {
+            below = below.min(kept);
         }
         let before = self.outbox.len();
         self.outbox.sealed(below);
