@@ -44,7 +44,7 @@ use self::peer::Peer;
 use crate::journals::{Journals, Replicated};
 
 /// How long to wait for what somebody else is probably bringing.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long what failed rests before it is tried again.
 const REST: Duration = Duration::from_millis(500);

@@ -108,7 +108,7 @@ impl Asking {
             let first = oldest_of_most(self.proposals.iter().map(|wanted| wanted.proposer));
             self.proposals.remove(first);
         }
-        let due = view.now + PATIENCE / 6;
+        let due = view.now + PATIENCE / 2;
         let missing = missing.to_vec();
         self.proposals.push(Wanted { block, proposer, missing, due, tried: BTreeSet::new() });
     }
@@ -140,6 +140,12 @@ impl Asking {
     /// A journal's run has grown. If that filled a part of its gap as asked, the next part is
     /// due; else somebody is sending it, and it is left alone for another moment.
     pub(super) fn grown(&mut self, journal: &PublicKey, now: Instant) {
+        let lacking = |wanted: &&mut Wanted| {
+            wanted.tried.is_empty() && wanted.missing.iter().any(|point| point.journal == *journal)
+        };
+        for wanted in self.proposals.iter_mut().filter(lacking) {
+            wanted.due = wanted.due.max(now + PATIENCE / 2);
+        }
         let Some(missing) = self.gaps.get_mut(journal) else { return };
         if std::mem::take(&mut missing.fed) {
             missing.due = now;

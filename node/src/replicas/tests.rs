@@ -354,7 +354,7 @@ fn a_proposals_entries_are_asked_for_until_they_are_here_whatever_else_is_propos
             world.replicas.want((*block, member(2)), missing, view);
         }
         asked.extend(wants(&world.flush()).into_iter().flat_map(|(_, gaps)| gaps).map(|gap| gap.journal));
-        world.now += Duration::from_millis(10);
+        world.now += Duration::from_millis(40);
     }
     assert_eq!(asked, [first[0].head().journal, second[0].head().journal]);
     world.hold(&[first, second].concat(), false);
